@@ -1,0 +1,67 @@
+"""Run untrusted programs on Linux in a jail made of kernel primitives.
+
+    >>> import jail
+    >>> jail.run(["/bin/true"]).ok
+    True
+
+Names are imported when they are first used, so that what is not used costs nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jail.build import build_plan
+    from jail.errors import JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
+    from jail.host import Host
+    from jail.launch import run
+    from jail.outcome import Outcome
+    from jail.plan import Plan
+    from jail.spec import Bind, Jail, Tmpfs
+    from rlimits import INFINITY, Limits
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "INFINITY",
+    "Bind",
+    "Host",
+    "Jail",
+    "JailError",
+    "LaunchError",
+    "Limits",
+    "Outcome",
+    "PayloadFailed",
+    "Plan",
+    "SpecError",
+    "Tmpfs",
+    "UnsupportedError",
+    "build_plan",
+    "run",
+]
+
+_HOMES = {
+    "jail.build": ("build_plan",),
+    "jail.errors": ("JailError", "LaunchError", "PayloadFailed", "SpecError", "UnsupportedError"),
+    "jail.host": ("Host",),
+    "jail.launch": ("run",),
+    "jail.outcome": ("Outcome",),
+    "jail.plan": ("Plan",),
+    "jail.spec": ("Bind", "Jail", "Tmpfs"),
+    "rlimits": ("INFINITY", "Limits"),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'jail' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *__all__))

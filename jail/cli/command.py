@@ -1,0 +1,119 @@
+"""The entry points and the way to each subcommand."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from jail.cli.options import COMMANDS, Command
+from jail.cli.parse import Parsed, UsageError, closest, parse
+from jail.errors import JailError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE, FAILED, JAIL_FAILED = 2, 1, 125
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`pyjail WORDS…`; the exit status. `run` comes back only by an error: it becomes the jailer."""
+    return guarded(list(sys.argv[1:] if argv is None else argv), None)
+
+
+def front() -> None:
+    """What the native front starts: `-c` KEYHEX KEYTEXT WORDS…, the key `-` where there is nothing to
+    cache."""
+    key_hex, key_text, *words = sys.argv[1:]
+    sys.exit(guarded(words, None if key_hex == "-" else (key_hex, key_text)))
+
+
+def guarded(words: list[str], key: tuple[str, str] | None) -> int:
+    """Run the words; errors become one or two lines and a status."""
+    is_run = words[:1] == ["run"]
+    try:
+        status = dispatch(words, key)
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        return complain(error, JAIL_FAILED if is_run else USAGE)
+    except JailError as error:
+        wrong_request = isinstance(error, ValueError)
+        return complain(error, JAIL_FAILED if is_run else USAGE if wrong_request else FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at exit
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def complain(error: Exception, status: int) -> int:
+    """Say on stderr what is wrong."""
+    print(f"pyjail: {error}", file=sys.stderr)
+    return status
+
+
+def dispatch(words: list[str], key: tuple[str, str] | None) -> int:
+    """Find the subcommand, parse its options, do it."""
+    if not words:
+        from jail.cli.help import overview
+        print(overview(), end="", file=sys.stderr)
+        return USAGE
+    if words[0] == "--version":
+        from jail import __version__
+        print(f"pyjail {__version__}")
+        return 0
+    if words[0] in ("--help", "-h"):
+        words = ["help", *words[1:]]
+    command = COMMANDS.get(words[0])
+    if command is None:
+        raise UsageError(unknown_command(words[0]))
+    parsed = parse(command, words[1:])
+    if parsed.last("help"):
+        from jail.cli.help import command_help
+        print(command_help(command), end="")
+        return 0
+    return perform(command, parsed, key)
+
+
+def unknown_command(word: str) -> str:
+    """The message for a first word that is no subcommand."""
+    if word.startswith("-"):
+        return f"unknown option {word}; options follow the subcommand, as in: pyjail run {word}"
+    likely = closest(word, COMMANDS)
+    hint = f"did you mean {likely}?" if likely else f"to run it in a jail: pyjail run {word}"
+    return f"unknown command {word!r}; {hint}"
+
+
+def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> int:
+    """Do what the subcommand does. Each is imported only when it is asked for."""
+    if command.name == "run":
+        from jail.cli.run import run
+        return run(parsed, key)
+    if command.name == "plan":
+        from jail.cli.run import show_plan
+        return show_plan(parsed)
+    if command.name == "compile":
+        from jail.cli.compile import compile_jail
+        return compile_jail(parsed)
+    if command.name == "check":
+        from jail.check import check
+        expect_words(command, parsed, 0)
+        return check(as_json=parsed.last("json") is not None)
+    if command.name == "cache":
+        from jail.cli.cache import cache
+        return cache(expect_words(command, parsed, 1)[0])
+    if command.name == "completion":
+        from jail.cli.completion import completion
+        print(completion(expect_words(command, parsed, 1)[0]), end="")
+        return 0
+    from jail.cli.help import help_text
+    print(help_text(parsed), end="")
+    return 0
+
+
+def expect_words(command: Command, parsed: Parsed, number: int) -> list[str]:
+    """The words after the options, which must be as many."""
+    if len(parsed.words) != number:
+        raise UsageError(f"usage: pyjail {command.name} {command.words}".rstrip())
+    return parsed.words

@@ -1,0 +1,133 @@
+"""The help texts, made from the table of options."""
+
+from __future__ import annotations
+
+from jail.cli.options import COMMANDS, GROUPS, Command, Option
+from jail.cli.parse import Parsed, UsageError
+
+WIDTH = 80
+COLUMN = 26
+
+ABOUT = "pyjail runs untrusted programs on Linux in a jail made of kernel primitives."
+
+EXAMPLES = {
+    "run": (
+        ("A filter that sees nothing of this machine but its programs:",
+         "pyjail run -- sort <in >out"),
+        ("A program in a folder of yours, 10 seconds and 256 MiB at most:",
+         "pyjail run --ro-bind $PWD:/app --cwd /app --memory 256M --timeout 10s -- node main.js"),
+        ("What became of it, for a program to read:",
+         "pyjail run --outcome result.json -- python3 -c 'print(6 * 7)'"),
+    ),
+    "plan": (("All that would be done, one step a line:", "pyjail plan --net host -- curl example.org"),),
+    "compile": (("A jailed program as one file, for a shell, cron or systemd to start:",
+                 "pyjail compile -o hello.jail --timeout 5s -- node -e 'console.log(1)' && ./hello.jail"),),
+    "check": (("For a program to read:", "pyjail check --json"),),
+    "completion": (("For this user's bash:",
+                    "pyjail completion bash > ~/.local/share/bash-completion/completions/pyjail"),),
+}
+
+STATUSES = (
+    ("0-255", "what the command itself returned"),
+    ("128+N", "signal N ended it; 137 with \"out-of-memory\" in the outcome: memory ran out"),
+    ("124", "a time limit"),
+    ("125", "the jail could not be made; the command never ran"),
+    ("126", "COMMAND cannot be executed"),
+    ("127", "COMMAND was not found"),
+)
+OTHER_STATUSES = {
+    "plan": (("0", "printed"), ("1", "this host cannot do it"), ("2", "the request makes no sense")),
+    "compile": (("0", "written"), ("1", "this host cannot do it"), ("2", "the request makes no sense")),
+    "check": (("0", "pyjail run works with the whole default policy"), ("1", "it does not")),
+    "cache": (("0", "done, or the cache is in use"), ("1", "the cache cannot be used; stderr says why")),
+}
+
+
+def overview() -> str:
+    """`pyjail help`."""
+    lines = [ABOUT, "", "Usage:"]
+    lines += [f"  {usage(command)}" for command in COMMANDS.values()]
+    lines += ["", "Commands:"]
+    for command in COMMANDS.values():
+        lines += entry(command.name, command.about)
+    lines += ["", *example_lines("run"), "",
+              "`pyjail run --help` explains the options; `pyjail check` tells whether this host can do it."]
+    return "\n".join(lines) + "\n"
+
+
+def command_help(command: Command) -> str:
+    """`pyjail COMMAND --help`."""
+    lines = [f"Usage: {usage(command)}", "", *wrapped(sentence(command.about), ""), ""]
+    for group in GROUPS:
+        options = [option for option in command.options if option.group == group]
+        if options:
+            lines.append(f"{group}:")
+            for option in options:
+                lines += entry(option.usage, described(option))
+            lines.append("")
+    if command.name in EXAMPLES:
+        lines += [*example_lines(command.name), ""]
+    lines.append("Exit status:")
+    for status, meaning in statuses(command.name):
+        lines += entry(status, meaning)
+    return "\n".join(lines) + "\n"
+
+
+def help_text(parsed: Parsed) -> str:
+    """`pyjail help [--man] [COMMAND]`."""
+    if parsed.last("man"):
+        from jail.cli.manpage import man_page
+        return man_page()
+    if not parsed.words:
+        return overview()
+    command = COMMANDS.get(parsed.words[0])
+    if command is None or len(parsed.words) > 1:
+        raise UsageError(f"usage: pyjail help [COMMAND], where COMMAND is one of {', '.join(COMMANDS)}")
+    return command_help(command)
+
+
+def usage(command: Command) -> str:
+    """The command's shape."""
+    options = "[options] " if len(command.options) > 1 else ""
+    return f"pyjail {command.name} {options}{command.words}".rstrip()
+
+
+def statuses(name: str) -> tuple[tuple[str, str], ...]:
+    """The exit statuses of a command and what they mean."""
+    return STATUSES if name == "run" else OTHER_STATUSES.get(name, (("0", "done"), ("2", "wrong usage")))
+
+
+def described(option: Option) -> str:
+    """The option's help, with what holds where it is not given."""
+    text = sentence(option.about)
+    if option.repeat:
+        text += " May be given several times."
+    return text + (f" Default: {option.default}." if option.default else "")
+
+
+def sentence(text: str) -> str:
+    """A help text as a sentence."""
+    return text[0].upper() + text[1:] + "."
+
+
+def example_lines(name: str) -> list[str]:
+    """The examples of a command."""
+    lines = ["Examples:"]
+    for text, command in EXAMPLES[name]:
+        lines += [f"  {text}", f"    {command}"]
+    return lines
+
+
+def entry(name: str, text: str) -> list[str]:
+    """A name and, beside or below it, its text."""
+    body = wrapped(text, " " * COLUMN)
+    head = f"  {name}"
+    if len(head) > COLUMN - 2:
+        return [head, *body]
+    return [head.ljust(COLUMN) + body[0].strip(), *body[1:]]
+
+
+def wrapped(text: str, indent: str) -> list[str]:
+    """The text in lines that fit."""
+    import textwrap
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,0 +1,85 @@
+"""`pyjail run` and `pyjail plan`: from settings to the plan, and from there to the jailer in this process's
+place."""
+
+from __future__ import annotations
+
+import os.path
+import sys
+
+from jail.build import build_plan
+from jail.cli.cache import Sources, folder, store
+from jail.cli.parse import Parsed, UsageError
+from jail.cli.tojail import host_path, is_policy_file, make_jail, make_outcome
+from jail.host import Host
+from jail.launch import exec_jailer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from jail.plan import Plan
+    from jail.spec import Jail
+    from seccomp import Program
+
+
+def run(parsed: Parsed, key: tuple[str, str] | None,
+        become: Callable[[Plan, Sequence[str]], NoReturn] = exec_jailer) -> int:
+    """Build the plan, keep it under the key, become the jailer. Comes back only by an error, or if `become`
+    does.
+
+    The plan holds no command: the same plan serves every command, which the jailer gets as words.
+    """
+    check_command("run", parsed.words)
+    sources = Sources()
+    plan = plan_of(parsed, (), sources)
+    if key is not None and parsed.dashes and not parsed.last("no-cache"):
+        store(folder(), *key, plan, sources)
+    become(plan, parsed.words)
+    return 0
+
+
+def show_plan(parsed: Parsed) -> int:
+    """Print the plan as the jailer would read it."""
+    if parsed.words:
+        check_command("plan", parsed.words)
+    sys.stdout.buffer.write(plan_of(parsed, parsed.words, Sources()).to_bytes())
+    return 0
+
+
+def check_command(name: str, words: Sequence[str]) -> None:
+    """There must be something to run."""
+    if not words:
+        raise UsageError(f"no COMMAND given; usage: pyjail {name} [options] [--] COMMAND [ARG...]")
+    if not words[0]:
+        raise UsageError("COMMAND is an empty word; is a variable unset?")
+
+
+def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
+    """The plan for the settings, those of a configuration file first. `sources` learns of each file read."""
+    settings = parsed.settings
+    config = parsed.last("config")
+    if config is not None:
+        from jail.cli.config import read_config
+        path = host_path(config, config.text)
+        sources.add(path)
+        settings = read_config(path) + settings
+    jail = make_jail(settings)
+    program = load_program(jail, sources)
+    return build_plan(jail, command, Host.probe(), outcome=make_outcome(settings), program=program)
+
+
+def load_program(jail: Jail, sources: Sources) -> Program | None:
+    """The filter that the jail names. Raises UsageError."""
+    name = jail.seccomp
+    if name == "off":
+        return None
+    import seccomp
+    profiles = os.path.join(os.path.dirname(seccomp.__file__), "profiles")
+    sources.add(name if is_policy_file(name) else f"{profiles}/{name}.toml")
+    try:
+        return seccomp.load(name, jail.strict)
+    except OSError as error:
+        raise UsageError(f"--seccomp: cannot read {name}: {error.strerror}") from None
+    except (seccomp.PolicyError, seccomp.LibraryMissingError) as error:
+        raise UsageError(f"--seccomp: {error}") from None

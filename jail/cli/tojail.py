@@ -1,0 +1,157 @@
+"""From settings to the `Jail` that the library knows.
+
+Each value is checked where it is read, so that the message names the option, or the file and key, that it
+came from. What only makes sense together (duplicated targets, unknown profile names) is the library's to
+check.
+"""
+
+from __future__ import annotations
+
+import os.path
+
+from jail.cli.parse import UsageError, closest
+from jail.errors import SpecError
+from jail.spec import MAX_DESCRIPTOR, MAX_ID, Bind, Jail, Tmpfs
+from rlimits import INFINITY, LimitError, Limits, parse_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jail.cli.parse import Setting
+
+BINDS = {  # option: (writable, optional)
+    "bind": (True, False), "ro-bind": (False, False), "bind-try": (True, True), "ro-bind-try": (False, True)}
+WITHOUT = {"no-proc": "proc", "no-tmp": "tmp", "no-shm": "shm", "no-etc": "etc", "no-landlock": "landlock"}
+LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "nofile", "cpu-time", "timeout", "grace"))
+WORDS = {"hostname": "hostname", "cwd": "cwd", "net": "network"}
+
+
+def make_jail(settings: list[Setting]) -> Jail:
+    """The jail that the settings ask for. Raises UsageError (a value) or SpecError (what they make
+    together)."""
+    mounts: list[Bind | Tmpfs] = []
+    env: list[tuple[str, str | None]] = []
+    pass_fds: list[int] = []
+    allow_weaker: set[str] = set()
+    without: set[str] = set()
+    limits: dict[str, int | float] = {}
+    fields: dict[str, object] = {}
+    for setting in settings:
+        name, text = setting.option.name, setting.text
+        if "\0" in text:
+            raise UsageError(f"{setting.where}: the value holds a NUL character, which nothing can be given")
+        if name in BINDS or name == "tmpfs":
+            mounts.append(mount(setting))
+        elif name == "env":
+            env.append(variable(setting))
+        elif name == "pass-fd":
+            pass_fds.append(number(setting, 3, MAX_DESCRIPTOR))
+        elif name == "allow-weaker":
+            allow_weaker.add(choice(setting))
+        elif name in WITHOUT:
+            without.add(WITHOUT[name])
+        elif setting.option.sets:
+            limits[setting.option.sets.replace("-", "_")] = INFINITY
+        elif name in LIMITS:
+            limits[name.replace("-", "_")] = limit(setting, name.replace("-", "_"))
+        elif name in WORDS:
+            fields[WORDS[name]] = choice(setting) if setting.option.choices else text
+        elif name in ("uid", "gid"):
+            fields[name] = number(setting, 0, MAX_ID)
+        elif name == "strict":
+            fields["strict"] = True
+        elif name == "root":
+            fields["root"] = text if text == "host" else host_path(setting, text)
+        elif name == "seccomp":
+            fields["seccomp"] = host_path(setting, text) if is_policy_file(text) else text
+    return Jail(mounts=tuple(mounts), env=tuple(env), limits=Limits(**limits),  # type: ignore[arg-type]
+                pass_fds=tuple(pass_fds), allow_weaker=frozenset(allow_weaker), without=frozenset(without),
+                **fields)  # type: ignore[arg-type]
+
+
+def make_outcome(settings: list[Setting]) -> int | str | None:
+    """Where the outcome goes: a descriptor, a path, or nowhere. The last of both options wins."""
+    for setting in reversed(settings):
+        if setting.option.name == "outcome-fd":
+            return number(setting, 0, MAX_DESCRIPTOR)
+        if setting.option.name == "outcome":
+            return host_path(setting, setting.text)
+    return None
+
+
+def is_policy_file(text: str) -> bool:
+    """Whether --seccomp means a file, not the name of a profile."""
+    return "/" in text or text.endswith(".toml")
+
+
+def host_path(setting: Setting, path: str) -> str:
+    """The absolute path, relative ones from the current folder or, in a configuration file, from that file's.
+    `..` is resolved by its letters, as a shell's cd does."""
+    if not path:
+        raise UsageError(f"{setting.where}: the path is empty")
+    return os.path.abspath(os.path.join(setting.base, path))
+
+
+def mount(setting: Setting) -> Bind | Tmpfs:
+    """One of the options that mount something."""
+    try:
+        name = setting.option.name
+        return tmpfs(setting) if name == "tmpfs" else bind(setting, *BINDS[name])
+    except (SpecError, LimitError) as error:
+        raise UsageError(f"{setting.where}: {error}") from None
+
+
+def bind(setting: Setting, writable: bool, optional: bool) -> Bind:
+    """SRC[:DST]."""
+    source, *rest = split_colons(setting)
+    source = host_path(setting, source)
+    return Bind(source, rest[0] if rest else source, writable, optional)
+
+
+def tmpfs(setting: Setting) -> Tmpfs:
+    """DST[:SIZE]."""
+    target, *rest = split_colons(setting)
+    return Tmpfs(target, parse_size(rest[0]) if rest else None)
+
+
+def split_colons(setting: Setting) -> list[str]:
+    r"""The one or two parts of a value around its colon; `\:` is a colon that does not part."""
+    parts = [part.replace("\0", ":") for part in setting.text.replace("\\:", "\0").split(":")]
+    if len(parts) > 2:
+        raise UsageError(f"{setting.where}: {setting.text!r} has {len(parts) - 1} colons where "
+                         f"{setting.option.metavar} has one; write \\: for a colon in a path")
+    return parts
+
+
+def variable(setting: Setting) -> tuple[str, str | None]:
+    """NAME (the caller's value at the time of the run) or NAME=VALUE."""
+    name, equals, value = setting.text.partition("=")
+    if not name:
+        raise UsageError(f"{setting.where}: {setting.text!r} has no name; expected {setting.option.metavar}")
+    return name, value if equals else None
+
+
+def number(setting: Setting, least: int, most: int) -> int:
+    """A plain decimal number."""
+    text = setting.text
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+        raise UsageError(f"{setting.where}: expected a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def choice(setting: Setting) -> str:
+    """One of the words that the option knows."""
+    choices = setting.option.choices
+    if setting.text not in choices:
+        likely = closest(setting.text, choices)
+        hint = f"; did you mean {likely}?" if likely else ""
+        raise UsageError(f"{setting.where}: expected {' or '.join(choices)}, not {setting.text!r}{hint}")
+    return setting.text
+
+
+def limit(setting: Setting, field: str) -> int | float:
+    """One limit, in bytes, seconds or things."""
+    try:
+        value: int | float = getattr(Limits.parse(**{field: setting.text}), field)
+    except LimitError as error:
+        raise UsageError(f"{setting.where}: {str(error).removeprefix(field + ': ')}") from None
+    return value

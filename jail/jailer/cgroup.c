@@ -1,0 +1,193 @@
+/* cgroup v1: one cgroup a controller for this run, below the one that the caller is in. */
+#include "run.h"
+#include "text.h"
+#include <linux/poll.h>
+#include <linux/random.h>
+#include <linux/time_types.h>
+
+static char name_memory[48]; /* the same name below every controller */
+
+static const char *make_name(void)
+{
+    struct line name = {name_memory, sizeof name_memory, 0, false};
+    uint32_t random = 0;
+    SYS(__NR_getrandom, &random, sizeof random, GRND_NONBLOCK);
+    line_text(&name, "pyjail-");
+    line_number(&name, (unsigned long)SYS_0(__NR_getpid), 10);
+    line_char(&name, '-');
+    line_number(&name, random, 16);
+    return name_memory;
+}
+
+static bool lists(const char *list, const char *list_end, const char *word)
+{
+    size_t n = text_length(word);
+    for (const char *s = list; s < list_end; s++) {
+        const char *end = s;
+        while (end < list_end && *end != ',')
+            end++;
+        if ((size_t)(end - s) == n && memcmp(s, word, n) == 0)
+            return true;
+        s = end;
+    }
+    return false;
+}
+
+/* The caller's cgroup of a controller, from the lines "ID:CONTROLLERS:PATH" of /proc/self/cgroup; "" if none. */
+static char *own_path(char *text, const char *controller)
+{
+    for (char *at = text; *at;) {
+        char *first = at, *second, *end;
+        while (*first && *first != ':' && *first != '\n')
+            first++;
+        second = *first == ':' ? first + 1 : first;
+        while (*second && *second != ':' && *second != '\n')
+            second++;
+        end = second;
+        while (*end && *end != '\n')
+            end++;
+        bool more = *end;
+        if (*first == ':' && *second == ':' && lists(first + 1, second, controller)) {
+            *end = 0;
+            return second + 1;
+        }
+        at = more ? end + 1 : end;
+    }
+    return NULL;
+}
+
+static long open_parent(const struct cgroup *c)
+{
+    char text[16384];
+    LINE(path, 4096);
+    int fd = sys_open(AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    long n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    if (n < 0)
+        return n;
+    text[n] = 0;
+    const char *own = own_path(text, c->controller);
+    if (!own)
+        return -ENOENT;
+    /* In a container the mount shows a part of the hierarchy only; our path counts from its beginning. */
+    if (!text_equal(c->mountroot, "/") && text_starts(own, c->mountroot))
+        own += text_length(c->mountroot);
+    line_text(&path, c->mountpoint);
+    line_text(&path, own);
+    return path.full ? -ENAMETOOLONG : sys_open(AT_FDCWD, path.data, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+static long make(struct cgroup *c, const char *name)
+{
+    long done = open_parent(c);
+    if (done < 0)
+        return done;
+    c->parent = (int)done;
+    done = SYS(__NR_mkdirat, c->parent, name, 0755);
+    if (done < 0 && done != -EEXIST) /* controllers that are mounted together share it */
+        return done;
+    done = sys_open(c->parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    c->folder = (int)done;
+    return done;
+}
+
+static long write_file(const struct cgroup *c, const char *file, const char *value)
+{
+    int fd = sys_open(c->folder, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return fd;
+    long n = sys_write(fd, value, text_length(value));
+    sys_close(fd);
+    return n < 0 ? n : 0;
+}
+
+static const struct cgroup *find(const struct plan *plan, const char *controller)
+{
+    for (unsigned i = 0; i < plan->cgroup_count; i++)
+        if (text_equal(plan->cgroups[i].controller, controller))
+            return &plan->cgroups[i];
+    return NULL;
+}
+
+bool cgroups_make(struct run *run, struct failure *f)
+{
+    struct plan *plan = run->plan;
+    if (plan->cgroup_count == 0)
+        return true;
+    const char *name = make_name();
+    for (unsigned i = 0; i < plan->cgroup_count; i++)
+        TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], name));
+    for (unsigned i = 0; i < plan->setting_count; i++) {
+        const struct setting *s = &plan->settings[i];
+        long done = write_file(find(plan, s->controller), s->file, s->value);
+        if (done == -ENOENT && !s->required)
+            done = 0;
+        TRY(f, STEP_CGROUP_SET, s->line, done);
+    }
+    return true;
+}
+
+bool cgroups_join(struct run *run, struct failure *f)
+{
+    LINE(pid, 16);
+    line_number(&pid, (unsigned)run->pid, 10);
+    for (unsigned i = 0; i < run->plan->cgroup_count; i++)
+        TRY(f, STEP_CGROUP_JOIN, run->plan->cgroups[i].line,
+            write_file(&run->plan->cgroups[i], "cgroup.procs", pid.data));
+    return true;
+}
+
+/* The number behind `key` in a file of "key number" lines, or the only number if key is ""; -1 if there is none. */
+static int64_t read_number(const struct plan *plan, const char *controller, const char *file, const char *key)
+{
+    char text[1024];
+    const struct cgroup *c = find(plan, controller);
+    int fd = c ? sys_open(c->folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0) : -ENOENT;
+    if (fd < 0)
+        return -1;
+    long n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    if (n <= 0)
+        return -1;
+    text[n] = 0;
+    for (char *at = text, *end; *at; at = end) {
+        for (end = at; *end && *end != '\n'; end++)
+            ;
+        if (*end)
+            *end++ = 0;
+        uint64_t value;
+        size_t length = text_length(key);
+        if (text_starts(at, key) && (!length || at[length] == ' ') &&
+            text_number(at + length + (length > 0), 10, INT64_MAX, &value))
+            return (int64_t)value;
+    }
+    return -1;
+}
+
+void cgroups_read(const struct run *run, struct verdict *v)
+{
+    v->peak_memory = read_number(run->plan, "memory", "memory.max_usage_in_bytes", "");
+    v->oom_kills = read_number(run->plan, "memory", "memory.oom_control", "oom_kill");
+    v->pids_peak = read_number(run->plan, "pids", "pids.peak", "");
+}
+
+void cgroups_remove(struct run *run)
+{
+    for (unsigned i = 0; i < run->plan->cgroup_count; i++) {
+        struct cgroup *c = &run->plan->cgroups[i];
+        /* Busy until the kernel has let go of the last dead process; that takes no cooperation of the payload. */
+        for (int tries = 0; c->parent >= 0 && tries < 500; tries++) {
+            struct __kernel_timespec pause = {0, 2000000};
+            if (SYS(__NR_unlinkat, c->parent, name_memory, 0x200 /* AT_REMOVEDIR */) != -EBUSY)
+                break;
+            SYS(__NR_ppoll, 0, 0, &pause, 0, 8);
+        }
+        if (c->folder >= 0)
+            sys_close(c->folder);
+        if (c->parent >= 0)
+            sys_close(c->parent);
+        c->folder = c->parent = -1;
+    }
+}

@@ -1,0 +1,190 @@
+/* The jail's side, from the clone to init and payload. The order of `sequence` is the security argument. */
+#include "run.h"
+#include "text.h"
+#include <asm/ioctls.h>
+#include <asm/signal.h>
+#include <linux/keyctl.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/sockios.h>
+#include <linux/time_types.h>
+
+#define SOCKET_INET 2
+#define SOCKET_DATAGRAM 2
+
+/* netdevice(7); linux/if.h would bring libc's headers along. */
+struct interface_request {
+    char name[16];
+    short flags;
+    char rest[22];
+};
+#define INTERFACE_UP 1
+
+void give_up(struct run *run, const struct failure *f, int status)
+{
+    /* If nobody listens any more, the supervisor is gone and everything here ends with it. */
+    (void)sys_write(run->errors[1], f, sizeof *f);
+    sys_exit(status);
+}
+
+static bool hear_go(struct run *run, struct failure *f)
+{
+    struct order go;
+    sys_close(run->control[0]);
+    sys_close(run->errors[0]);
+    long n = step_fault(STEP_GO) ? -EIO : sys_read(run->control[1], &go, sizeof go);
+    if (n == 0)
+        sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
+    TRY(f, STEP_GO, 0, n);
+    return true;
+}
+
+static bool take_ids(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    /* Id 0 of the host is not ours once these return, but the capabilities of our own namespace are: it is
+     * uid 0 of this namespace, not of the host, whose change would drop them. */
+    if (plan->pool)
+        TRY(f, STEP_CREDENTIALS, 0, SYS(__NR_setgroups, 0, 0));
+    TRY(f, STEP_CREDENTIALS, 0, SYS(__NR_setresgid, plan->gid, plan->gid, plan->gid));
+    TRY(f, STEP_CREDENTIALS, 0, SYS(__NR_setresuid, plan->uid, plan->uid, plan->uid));
+    return true;
+}
+
+static bool die_with_supervisor(struct run *run, struct failure *f)
+{
+    struct pollfd control = {.fd = run->control[1], .events = 0};
+    struct __kernel_timespec now = {0, 0};
+    TRY(f, STEP_CREDENTIALS, 0, sys_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    TRY(f, STEP_CREDENTIALS, 0, sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    /* It may have died before that; its end of the channel tells (getppid is 0 in a new pid namespace). */
+    SYS(__NR_ppoll, &control, 1, &now, 0, 8);
+    if (control.revents & POLLHUP)
+        sys_exit(125);
+    return true;
+}
+
+static bool private_mounts(struct run *run, struct failure *f)
+{
+    (void)run;
+    TRY(f, STEP_PROPAGATION, 0, SYS(__NR_mount, 0, "/", 0, 0x44000 /* MS_REC | MS_PRIVATE */, 0));
+    SYS(__NR_umask, 0); /* the plan's modes are meant as written */
+    return true;
+}
+
+static bool hide_cgroup(struct run *run, struct failure *f)
+{
+    /* The namespace of the clone has the cgroup that we were born in as its root; v1 let us be moved only later. */
+    if (run->plan->cgroup_count)
+        TRY(f, STEP_CGROUP_NS, 0, SYS(__NR_unshare, CLONE_NEWCGROUP));
+    return true;
+}
+
+static bool name_host(struct run *run, struct failure *f)
+{
+    const char *name = run->plan->hostname;
+    if (name)
+        TRY(f, STEP_HOSTNAME, 0, SYS(__NR_sethostname, name, text_length(name)));
+    return true;
+}
+
+static bool loopback_up(struct run *run, struct failure *f)
+{
+    struct interface_request lo = {.name = "lo", .flags = INTERFACE_UP};
+    if (!run->plan->own_network)
+        return true;
+    long fd = SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM, 0);
+    TRY(f, STEP_LOOPBACK, 0, fd);
+    long done = SYS(__NR_ioctl, fd, SIOCSIFFLAGS, &lo);
+    sys_close((int)fd);
+    TRY(f, STEP_LOOPBACK, 0, done);
+    return true;
+}
+
+static bool own_keyring(struct run *run, struct failure *f)
+{
+    (void)run;
+    long done = SYS(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+    /* Without keyrings in the kernel (or a filter around us that forbids them) there is none to share. */
+    if (done == -ENOSYS || done == -EPERM || done == -EACCES)
+        done = 0;
+    TRY(f, STEP_KEYRING, 0, done);
+    return true;
+}
+
+static bool drop_privileges(struct run *run, struct failure *f)
+{
+    return confine_capabilities(run->plan->capabilities, f);
+}
+
+static bool no_new_privileges(struct run *run, struct failure *f)
+{
+    (void)run;
+    TRY(f, STEP_NO_NEW_PRIVS, 0, sys_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    return true;
+}
+
+static bool own_session(struct run *run, struct failure *f)
+{
+    (void)run;
+    TRY(f, STEP_SESSION, 0, SYS_0(__NR_setsid));
+    return true;
+}
+
+static bool (*const sequence[])(struct run *, struct failure *) = {
+    hear_go,             /* until ids are mapped and the cgroup holds us; the supervisor's end means ours */
+    take_ids,            /* before files are made: they belong to the jail's id; host id 0 is gone from here on */
+    die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
+    private_mounts,      /* before the first mount, or ours reach the host */
+    root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
+    hide_cgroup,         /* after the supervisor moved us, while we may still create namespaces */
+    name_host,           /* what follows needs capabilities over our own namespaces */
+    loopback_up,
+    own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
+    own_session,         /* no terminal to push input into, no process group that reaches outside */
+    drop_privileges,     /* before the fork: init needs no capability either */
+    no_new_privileges,   /* for init and payload; what an unprivileged Landlock and seccomp ask for */
+};
+
+/* Leave only what init needs, at fixed numbers, and become it: a fresh program with nothing of the caller in it. */
+static bool become_init(struct run *run, int ready, struct failure *f)
+{
+    static const char *const argv[] = {INIT_NAME, NULL}, *const environment[] = {NULL};
+    int source[] = {run->control[1], ready, run->id_lock}, copy[3], keep[5], count = 0;
+    for (int i = 0; i < 3; i++) /* out of the way first: the targets may be among the sources */
+        copy[i] = source[i] < 0 ? -1 : (int)SYS(__NR_fcntl, source[i], F_DUPFD_CLOEXEC, 16);
+    int errors = (int)SYS(__NR_fcntl, run->errors[1], F_DUPFD_CLOEXEC, 16);
+    int executable = (int)SYS(__NR_fcntl, run->executable, F_DUPFD_CLOEXEC, 16);
+    for (int i = 0; i < 3; i++)
+        if (copy[i] >= 0) {
+            TRY(f, STEP_INIT, 0, SYS(__NR_dup3, copy[i], INIT_CONTROL + i, 0));
+            keep[count++] = INIT_CONTROL + i;
+        }
+    TRY(f, STEP_INIT, 0, errors);
+    TRY(f, STEP_INIT, 0, executable);
+    run->errors[1] = errors;
+    keep[count++] = errors < executable ? errors : executable;
+    keep[count++] = errors < executable ? executable : errors;
+    TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, (unsigned)count, 0));
+    TRY(f, STEP_INIT, 0, SYS(__NR_execveat, executable, "", argv, environment, AT_EMPTY_PATH));
+    return true;
+}
+
+void child(struct run *run)
+{
+    struct failure f = {0};
+    int ready[2];
+    for (unsigned i = 0; i < COUNT(sequence); i++)
+        if (!sequence[i](run, &f))
+            give_up(run, &f, 125);
+    long done = step_fault(STEP_FORK) ? -EIO : SYS(__NR_pipe2, ready, O_CLOEXEC);
+    long pid = done < 0 ? done : SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        payload(run, ready[0]);
+    if (pid < 0)
+        failed(&f, STEP_FORK, 0, -pid);
+    else
+        become_init(run, ready[1], &f);
+    give_up(run, &f, 125); /* the payload waits for init and ends with this process, the first of its namespace */
+}

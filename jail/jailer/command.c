@@ -1,0 +1,61 @@
+/* The payload's argv and environment, complete before the clone: nothing is allocated after it. */
+#include "run.h"
+#include "text.h"
+#include <linux/mman.h>
+
+static char **pointers(size_t count)
+{
+    long memory = SYS(__NR_mmap, 0, count * sizeof(char *), 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory < 0 && memory > -4096 ? NULL : (char **)memory;
+}
+
+static size_t name_length(const char *variable)
+{
+    size_t n = 0;
+    while (variable[n] && variable[n] != '=')
+        n++;
+    return n;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    size_t n = name_length(a);
+    return n == name_length(b) && memcmp(a, b, n) == 0;
+}
+
+static const char *look_up(char **envp, const char *name)
+{
+    for (; *envp; envp++)
+        if (same_name(*envp, name))
+            return *envp;
+    return NULL;
+}
+
+static bool overridden(const struct plan *plan, unsigned at)
+{
+    for (unsigned i = at + 1; i < plan->variable_count; i++)
+        if (same_name(plan->variables[i].text, plan->variables[at].text))
+            return true;
+    return false;
+}
+
+bool command_prepare(struct run *run, int argc, char **argv, char **envp, struct failure *f)
+{
+    struct plan *plan = run->plan;
+    size_t words = plan->argc + (size_t)argc, used = 0;
+    run->argv = pointers(words + 1);
+    run->environment = pointers(plan->variable_count + 1);
+    if (!run->argv || !run->environment)
+        return failed(f, STEP_COMMAND, 0, ENOMEM);
+    memcpy(run->argv, plan->argv, plan->argc * sizeof(char *));
+    memcpy(run->argv + plan->argc, argv, (size_t)argc * sizeof(char *));
+    TRY(f, STEP_COMMAND, 0, words == 0 ? -EINVAL : 0);
+    run->command = run->argv[0];
+    for (unsigned i = 0; i < plan->variable_count; i++) {
+        const struct variable *v = &plan->variables[i];
+        const char *text = v->pass ? look_up(envp, v->text) : v->text;
+        if (text && !overridden(plan, i))
+            run->environment[used++] = (char *)text;
+    }
+    return true;
+}

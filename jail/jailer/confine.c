@@ -1,0 +1,153 @@
+/* What a process gives up for good: capabilities, limits, paths, system calls. */
+#include "run.h"
+#include "text.h"
+#include <linux/capability.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <linux/securebits.h>
+
+static long raise_ambient(uint64_t keep)
+{
+    for (unsigned cap = 0; cap < 64; cap++)
+        if (keep >> cap & 1) {
+            long done = sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+            if (done < 0)
+                return done;
+        }
+    return 0;
+}
+
+bool confine_capabilities(uint64_t keep, struct failure *f)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2];
+    for (unsigned cap = 0; cap < 64; cap++) {
+        long done = keep >> cap & 1 ? 0 : sys_prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+        if (done == -EINVAL && cap > 0)
+            break; /* beyond the kernel's last capability */
+        TRY(f, STEP_CAPABILITIES, 0, done);
+    }
+    /* uid 0 is not special for the payload, and neither execve nor setuid ever changes its capabilities again. */
+    unsigned bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+                    SECBIT_KEEP_CAPS_LOCKED;
+    if (!keep)
+        bits |= SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+    TRY(f, STEP_CAPABILITIES, 0, sys_prctl(PR_SET_SECUREBITS, bits, 0, 0, 0));
+    TRY(f, STEP_CAPABILITIES, 0, sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+    for (int i = 0; i < 2; i++)
+        data[i].effective = data[i].permitted = data[i].inheritable = (uint32_t)(keep >> (32 * i));
+    TRY(f, STEP_CAPABILITIES, 0, SYS(__NR_capset, &header, data));
+    TRY(f, STEP_CAPABILITIES, 0, raise_ambient(keep));
+    return true;
+}
+
+bool confine_limits(const struct plan *plan, struct failure *f)
+{
+    for (unsigned i = 0; i < plan->limit_count; i++) {
+        const struct limit *l = &plan->limits[i];
+        uint64_t now[2], want[2] = {l->soft, l->hard};
+        TRY(f, STEP_RLIMIT, l->line, SYS(__NR_prlimit64, 0, l->resource, 0, now));
+        if (!l->exact && want[1] > now[1])
+            want[1] = now[1];
+        if (want[0] > want[1])
+            want[0] = want[1];
+        TRY(f, STEP_RLIMIT, l->line, SYS(__NR_prlimit64, 0, l->resource, want, 0));
+    }
+    return true;
+}
+
+/* Landlock(7), by number: older headers know only the first of these. */
+#define ACCESS_EXECUTE (1ULL << 0)
+#define ACCESS_WRITE_FILE (1ULL << 1)
+#define ACCESS_READ_FILE (1ULL << 2)
+#define ACCESS_READ_DIR (1ULL << 3)
+#define ACCESS_TRUNCATE (1ULL << 14)
+#define ACCESS_IOCTL_DEV (1ULL << 15)
+#define ACCESS_ABI_1 ((1ULL << 13) - 1)
+#define ACCESS_REFER (1ULL << 13)
+#define ACCESS_OF_FILES (ACCESS_EXECUTE | ACCESS_WRITE_FILE | ACCESS_READ_FILE | ACCESS_TRUNCATE | ACCESS_IOCTL_DEV)
+#define SCOPE_ABSTRACT_UNIX_SOCKET 1
+#define SCOPE_SIGNAL 2
+#define RULE_PATH_BENEATH 1
+#define CREATE_RULESET_VERSION 1
+
+struct ruleset {
+    uint64_t access_fs, access_net, scoped;
+};
+
+struct path_beneath {
+    uint64_t access;
+    int32_t fd;
+} __attribute__((packed));
+
+static long add_rule(int ruleset, int fd, uint64_t access)
+{
+    struct path_beneath rule = {access, fd};
+    struct stat st;
+    long done = sys_fstat(fd, &st);
+    if (done < 0)
+        return done;
+    if (S_FORMAT(st.st_mode) != S_DIRECTORY)
+        rule.access &= ACCESS_OF_FILES;
+    return rule.access ? SYS(__NR_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) : 0;
+}
+
+/* An inherited regular file may be opened again through /proc/self/fd, with no right that the descriptor lacks:
+ * not for writing if it was opened for reading, and an append-only file not at all, since O_APPEND would be lost. */
+static long add_inherited(int ruleset, int fd, uint64_t handled)
+{
+    struct stat st;
+    uint64_t access = 0;
+    long flags = SYS(__NR_fcntl, fd, F_GETFL);
+    if (flags < 0 || sys_fstat(fd, &st) != 0 || S_FORMAT(st.st_mode) != S_REGULAR)
+        return 0;
+    if ((flags & O_ACCMODE) != O_WRONLY)
+        access |= ACCESS_READ_FILE;
+    if ((flags & O_ACCMODE) != O_RDONLY && !(flags & O_APPEND))
+        access |= ACCESS_WRITE_FILE | ACCESS_TRUNCATE;
+    long done = add_rule(ruleset, fd, access & handled);
+    return done == -EBADFD ? 0 : done; /* a memfd or the like: no rule applies to it, nor is one needed */
+}
+
+bool confine_landlock(const struct plan *plan, struct failure *f)
+{
+    if (plan->rule_count == 0)
+        return true;
+    unsigned line = plan->rules[0].line;
+    long abi = SYS(__NR_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
+    if (abi < 0 && !plan->landlock_required && !step_fault(STEP_LANDLOCK))
+        return true;
+    TRY(f, STEP_LANDLOCK, line, abi);
+    uint64_t all = ACCESS_ABI_1 | (abi >= 2 ? ACCESS_REFER : 0) | (abi >= 3 ? ACCESS_TRUNCATE : 0) |
+                   (abi >= 5 ? ACCESS_IOCTL_DEV : 0);
+    uint64_t reading = ACCESS_EXECUTE | ACCESS_READ_FILE | ACCESS_READ_DIR;
+    struct ruleset attributes = {all, 0, abi >= 6 ? SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL : 0};
+    size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
+    long ruleset = SYS(__NR_landlock_create_ruleset, &attributes, size, 0);
+    TRY(f, STEP_LANDLOCK, line, ruleset);
+    for (unsigned i = 0; i < plan->rule_count; i++) {
+        const struct rule *r = &plan->rules[i];
+        int fd = sys_open(AT_FDCWD, r->path, O_PATH | O_CLOEXEC, 0);
+        if (fd == -ENOENT)
+            continue;
+        TRY(f, STEP_LANDLOCK, r->line, fd);
+        long done = add_rule((int)ruleset, fd, r->writable ? all : reading);
+        sys_close(fd);
+        TRY(f, STEP_LANDLOCK, r->line, done);
+    }
+    for (int fd = 0; fd <= 2; fd++)
+        TRY(f, STEP_LANDLOCK, line, add_inherited((int)ruleset, fd, all));
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        TRY(f, STEP_LANDLOCK, line, add_inherited((int)ruleset, plan->pass_fds[i], all));
+    TRY(f, STEP_LANDLOCK, line, SYS(__NR_landlock_restrict_self, ruleset, 0));
+    sys_close((int)ruleset);
+    return true;
+}
+
+bool confine_seccomp(const struct plan *plan, struct failure *f)
+{
+    struct sock_fprog program = {(unsigned short)plan->program_count, plan->program};
+    if (plan->program_count)
+        TRY(f, STEP_SECCOMP, 0, SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    return true;
+}

@@ -1,0 +1,100 @@
+/* The descriptors that come from the caller: which exist, which may pass, which are closed. */
+#include "run.h"
+
+int descriptors_sound(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (SYS(__NR_fcntl, fd, F_GETFD) >= 0)
+            continue;
+        /* The lowest free number is this one: all below exist by now. */
+        int null = sys_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
+        if (null != fd)
+            return null < 0 ? null : -EBADF;
+    }
+    return 0;
+}
+
+/* An open folder, or an O_PATH descriptor, would be a way out of the root: openat(fd, "..") asks nobody. */
+static long passable(int fd)
+{
+    struct stat st;
+    long flags = SYS(__NR_fcntl, fd, F_GETFL);
+    if (flags < 0)
+        return flags;
+    if (sys_fstat(fd, &st) != 0)
+        return -EBADF;
+    return S_FORMAT(st.st_mode) == S_DIRECTORY || (flags & O_PATH) ? -EISDIR : 0;
+}
+
+static bool refused(struct failure *f, enum step step, int fd, long error)
+{
+    failed(f, step, 0, error);
+    f->number = (uint32_t)fd;
+    return false;
+}
+
+unsigned descriptors_sorted(const struct plan *plan, int *out)
+{
+    for (unsigned i = 0; i < plan->pass_fd_count; i++) {
+        unsigned at = i;
+        for (; at > 0 && out[at - 1] > plan->pass_fds[i]; at--)
+            out[at] = out[at - 1];
+        out[at] = plan->pass_fds[i];
+    }
+    return plan->pass_fd_count;
+}
+
+static long close_span(unsigned from, unsigned to)
+{
+    long done = SYS(__NR_close_range, from, to, 0);
+    if (done != -ENOSYS)
+        return done;
+    for (unsigned fd = from; fd <= to && fd < 65536; fd++)
+        sys_close((int)fd);
+    return 0;
+}
+
+long descriptors_close_but(const int *keep, unsigned count, unsigned from)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if ((unsigned)keep[i] < from)
+            continue;
+        if ((unsigned)keep[i] > from) {
+            long done = close_span(from, (unsigned)keep[i] - 1);
+            if (done < 0)
+                return done;
+        }
+        from = (unsigned)keep[i] + 1;
+    }
+    return close_span(from, ~0U);
+}
+
+bool descriptors_check(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    int keep[MAX_FDS + 1];
+    for (int fd = 0; fd <= 2; fd++) {
+        long bad = step_fault(STEP_STDIO) ? -EIO : passable(fd);
+        if (bad)
+            return refused(f, STEP_STDIO, fd, -bad);
+    }
+    unsigned count = descriptors_sorted(plan, keep);
+    for (unsigned i = 0; i < count; i++) {
+        long bad = step_fault(STEP_PASS_FD) ? -EIO : passable(keep[i]);
+        if (bad)
+            return refused(f, STEP_PASS_FD, keep[i], -bad);
+        if (keep[i] == plan->outcome_fd) /* or the payload could write its own outcome */
+            return refused(f, STEP_PASS_FD, keep[i], EINVAL);
+    }
+    if (plan->outcome_fd >= 0) {
+        long bad = step_fault(STEP_OUTCOME) ? -EIO : SYS(__NR_fcntl, plan->outcome_fd, F_SETFD, FD_CLOEXEC);
+        if (bad)
+            return refused(f, STEP_OUTCOME, plan->outcome_fd, -bad);
+        unsigned at = count++;
+        for (; at > 0 && keep[at - 1] > plan->outcome_fd; at--)
+            keep[at] = keep[at - 1];
+        keep[at] = plan->outcome_fd;
+    }
+    TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
+    return true;
+}

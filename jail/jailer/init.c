@@ -1,0 +1,76 @@
+/* PID 1 of the jail: reaps, passes signals on, tells how the payload ended, and takes everything down with it. */
+#include "run.h"
+#include <asm/signal.h>
+#include <linux/capability.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/signalfd.h>
+#include <linux/wait.h>
+
+#define PAYLOAD 2 /* the second process of a new pid namespace */
+
+static void harden(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct none[2] = {0};
+    /* /proc/1 is closed to the payload, which has the same uid. */
+    if (sys_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 ||
+        sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 || SYS(__NR_capset, &header, none) != 0)
+        sys_exit(125);
+    sys_prctl(PR_SET_NAME, (unsigned long)INIT_NAME, 0, 0, 0);
+}
+
+__attribute__((noreturn)) static void finish(int wait_status)
+{
+    struct farewell farewell = {wait_status};
+    sys_write(INIT_CONTROL, &farewell, sizeof farewell);
+    /* Reap everyone, so that the kernel adds what they used to our own account. */
+    SYS(__NR_kill, -1, SIGKILL);
+    while (SYS(__NR_wait4, -1, 0, __WALL, 0) > 0)
+        ;
+    sys_exit(0);
+}
+
+static void reap(void)
+{
+    int status;
+    for (;;) {
+        long pid = SYS(__NR_wait4, -1, &status, WNOHANG | __WALL, 0);
+        if (pid == PAYLOAD)
+            finish(status);
+        if (pid <= 0)
+            return;
+    }
+}
+
+static void obey(void)
+{
+    struct order order;
+    long n = sys_read(INIT_CONTROL, &order, sizeof order);
+    if (n != sizeof order)
+        sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
+    SYS(__NR_kill, order.everyone ? -1 : PAYLOAD, order.signal);
+}
+
+void init_main(void)
+{
+    uint64_t mask = 1ULL << (SIGCHLD - 1);
+    harden();
+    SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+    int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (children < 0 || sys_write(INIT_READY, "", 1) != 1)
+        sys_exit(125);
+    sys_close(INIT_READY);
+    for (;;) {
+        struct pollfd wait[] = {{.fd = INIT_CONTROL, .events = POLLIN}, {.fd = children, .events = POLLIN}};
+        struct signalfd_siginfo info;
+        if (SYS(__NR_ppoll, wait, 2, 0, 0, 8) < 0)
+            continue;
+        if (wait[1].revents) {
+            sys_read(children, &info, sizeof info);
+            reap();
+        }
+        if (wait[0].revents)
+            obey();
+    }
+}

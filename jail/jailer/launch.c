@@ -1,0 +1,77 @@
+/* The supervisor's side of the start: channel, clone, maps, cgroup, go. */
+#include "run.h"
+#include "text.h"
+#include <linux/sched.h>
+
+#define SOCKET_UNIX 1
+#define SOCKET_SEQPACKET 5
+
+static bool make_channel(struct run *run, struct failure *f)
+{
+    TRY(f, STEP_CHANNEL, 0, SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, run->control));
+    TRY(f, STEP_CHANNEL, 0, SYS(__NR_pipe2, run->errors, O_CLOEXEC));
+    /* Only a path handle: nothing in the jail can write to what init is executed from. */
+    TRY(f, STEP_CHANNEL, 0, run->executable = sys_open(AT_FDCWD, "/proc/self/exe", O_PATH | O_CLOEXEC, 0));
+    return true;
+}
+
+static bool clone_jail(struct run *run, struct failure *f)
+{
+    uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+                     CLONE_NEWTIME | (run->plan->own_network ? CLONE_NEWNET : 0);
+    /* No exit signal: the pidfd tells, and a caller that ignores SIGCHLD makes no difference. */
+    struct clone_args args = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)&run->init};
+    long pid = step_fault(STEP_CLONE) ? -EIO : SYS(__NR_clone3, &args, sizeof args);
+    if (pid == 0)
+        child(run);
+    if (pid < 0)
+        return failed(f, STEP_CLONE, 0, -pid);
+    run->pid = (int)pid;
+    return true;
+}
+
+/* Only the supervisor of a root run may raise a hard limit; inside, no privilege over limits is left. */
+static bool raise_limits(struct run *run, struct failure *f)
+{
+    for (unsigned i = 0; i < run->plan->limit_count; i++) {
+        const struct limit *l = &run->plan->limits[i];
+        uint64_t now[2];
+        TRY(f, STEP_RAISE, l->line, SYS(__NR_prlimit64, 0, l->resource, 0, now));
+        if (!l->exact || l->hard <= now[1])
+            continue;
+        now[1] = l->hard;
+        TRY(f, STEP_RAISE, l->line, SYS(__NR_prlimit64, run->pid, l->resource, now, 0));
+    }
+    return true;
+}
+
+static bool say_go(struct run *run, struct failure *f)
+{
+    struct order go = {0, 0};
+    TRY(f, STEP_GO, 0, sys_write(run->control[0], &go, sizeof go));
+    return true;
+}
+
+/* Keep nothing of the payload's: it must see end-of-file and SIGPIPE as if it had the caller's ends alone. */
+static bool let_go(struct run *run, struct failure *f)
+{
+    int null = sys_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+    TRY(f, STEP_DESCRIPTORS, 0, null);
+    TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_dup3, null, 0, 0));
+    TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_dup3, null, 1, 0));
+    sys_close(null);
+    sys_close(run->control[1]);
+    sys_close(run->errors[1]);
+    for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
+        sys_close(run->plan->pass_fds[i]);
+    for (unsigned i = 0; i < run->plan->node_count; i++)
+        if (run->plan->nodes[i].tree >= 0)
+            sys_close(run->plan->nodes[i].tree);
+    return true;
+}
+
+bool launch(struct run *run, struct failure *f)
+{
+    return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && raise_limits(run, f) && ids_map(run, f) &&
+           cgroups_join(run, f) && say_go(run, f);
+}

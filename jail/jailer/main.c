@@ -1,0 +1,92 @@
+/* The executor's command line; docs/plan.md has it in full. */
+#include "front.h"
+#include "probe.h"
+#include "run.h"
+#include "text.h"
+
+int program(int argc, char **argv, char **envp);
+
+static int complain(const char *what, const char *why)
+{
+    LINE(l, 1024);
+    line_text(&l, "pyjail: ");
+    line_text(&l, what);
+    line_text(&l, ": ");
+    line_text(&l, why);
+    line_char(&l, '\n');
+    (void)sys_write_all(2, l.data, l.used);
+    return 125;
+}
+
+static bool read_plan(struct plan *plan, int fd, const char *name)
+{
+    struct plan_error error = {0};
+    if (plan_read(plan, fd, &error))
+        return true;
+    LINE(where, 300);
+    line_bytes(&where, name, text_length(name) > 256 ? 256 : text_length(name));
+    line_text(&where, ":");
+    line_number(&where, error.line, 10);
+    complain(where.data, error.text);
+    return false;
+}
+
+static int usage(void)
+{
+    return complain("usage", "jailer run PLAN [WORD…] | run-fd N [WORD…] | check PLAN | probe | version");
+}
+
+static int with_plan(int argc, char **argv, char **envp)
+{
+    struct plan plan;
+    uint64_t number = 0;
+    bool by_fd = text_equal(argv[1], "run-fd");
+    if (by_fd && !text_number(argv[2], 10, 65535, &number))
+        return complain(argv[2], "not a descriptor");
+    int fd = by_fd ? (int)number : sys_open(AT_FDCWD, argv[2], O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+    if (fd < 0)
+        return complain(argv[2], errno_text(-fd));
+    bool good = read_plan(&plan, fd, argv[2]);
+    sys_close(fd);
+    if (!good)
+        return 125;
+    return text_equal(argv[1], "check") ? 0 : execute(&plan, argc - 3, argv + 3, envp);
+}
+
+#ifdef PYJAIL_FAULT
+static int list_steps(void)
+{
+    LINE(l, 2048);
+    for (int step = 1; step < STEP_COUNT; step++) {
+        line_text(&l, step_name((enum step)step));
+        line_char(&l, '\n');
+    }
+    return sys_write_all(1, l.data, l.used) < 0;
+}
+#endif
+
+int program(int argc, char **argv, char **envp)
+{
+    if (argc == 1 && text_equal(argv[0], INIT_NAME) && SYS_0(__NR_getpid) == 1)
+        init_main();
+    int sound = descriptors_sound();
+    if (sound < 0)
+        return complain("/dev/null", errno_text(-sound));
+    step_fault_select(envp);
+#ifdef PYJAIL_FRONT
+    return front(argc, argv, envp);
+#else
+    const char *verb = argc > 1 ? argv[1] : "";
+#ifdef PYJAIL_FAULT
+    if (text_equal(verb, "steps"))
+        return list_steps();
+#endif
+    if (text_equal(verb, "probe") && argc == 2)
+        return probe();
+    if (text_equal(verb, "version") && argc == 2)
+        return sys_write_all(1, PYJAIL_VERSION "\n", sizeof PYJAIL_VERSION) < 0;
+    if (argc >= 3 && (text_equal(verb, "run") || text_equal(verb, "run-fd") || (text_equal(verb, "check") && argc == 3)))
+        return with_plan(argc, argv, envp);
+    return usage();
+#endif
+}

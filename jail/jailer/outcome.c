@@ -1,0 +1,147 @@
+/* What is told of a run: the exit status and the outcome line, from the verdict alone. */
+#include "report.h"
+#include "run.h"
+#include <asm/resource.h>
+#include <asm/signal.h>
+
+#define EXITED(status) (((status)&0x7f) == 0)
+#define EXIT_CODE(status) ((status) >> 8 & 0xff)
+#define SIGNAL_OF(status) ((status)&0x7f)
+
+enum ending { EXITED_NORMALLY, SIGNALED, TIMED_OUT, CPU_EXCEEDED, OUT_OF_MEMORY, KILLED, SETUP_FAILED };
+
+static bool cpu_used_up(const struct run *run, const struct verdict *v)
+{
+    int signal = SIGNAL_OF(v->wait_status);
+    for (unsigned i = 0; i < run->plan->limit_count; i++) {
+        const struct limit *l = &run->plan->limits[i];
+        if (l->resource == RLIMIT_CPU && l->soft < INT64_MAX / 1000000)
+            return (signal == SIGXCPU || signal == SIGKILL) && v->user_us + v->system_us >= (int64_t)l->soft * 1000000;
+    }
+    return false;
+}
+
+static enum ending ending(const struct run *run, const struct verdict *v)
+{
+    if (v->failure.step != STEP_NONE && v->failure.step != STEP_EXEC)
+        return SETUP_FAILED;
+    if (v->timed_out)
+        return TIMED_OUT;
+    if (v->oom_kills > 0 && (!v->known || v->wait_status != 0))
+        return OUT_OF_MEMORY;
+    if (!v->known)
+        return KILLED;
+    if (EXITED(v->wait_status))
+        return EXITED_NORMALLY;
+    return cpu_used_up(run, v) ? CPU_EXCEEDED : SIGNALED;
+}
+
+int outcome_status(const struct run *run, const struct verdict *v)
+{
+    switch (ending(run, v)) {
+    case SETUP_FAILED:
+        return 125;
+    case TIMED_OUT:
+    case CPU_EXCEEDED:
+        return 124;
+    case OUT_OF_MEMORY:
+    case KILLED:
+        return 128 + SIGKILL;
+    case SIGNALED:
+        return 128 + SIGNAL_OF(v->wait_status);
+    case EXITED_NORMALLY:
+        break;
+    }
+    return EXIT_CODE(v->wait_status);
+}
+
+static void field(struct line *l, const char *name)
+{
+    line_char(l, l->data[l->used - 1] == '{' ? ' ' : ',');
+    if (l->data[l->used - 1] == ' ')
+        l->used--;
+    line_json(l, name);
+    line_char(l, ':');
+}
+
+static void number_or_null(struct line *l, const char *name, int64_t value, bool known)
+{
+    field(l, name);
+    if (known)
+        line_signed(l, value);
+    else
+        line_text(l, "null");
+}
+
+static void seconds(struct line *l, const char *name, int64_t microseconds)
+{
+    field(l, name);
+    line_seconds(l, (uint64_t)microseconds);
+}
+
+static void error(struct line *l, const struct run *run, const struct failure *f)
+{
+    LINE(sentence, 1024);
+    const char *object = report_object(run->plan, f, run->command), *hint = report_hint(f);
+    field(l, "error");
+    if (f->step == STEP_NONE) {
+        line_text(l, "null");
+        return;
+    }
+    report_sentence(&sentence, run->plan, f, object);
+    line_char(l, '{');
+    field(l, "step");
+    line_json(l, step_name(f->step));
+    field(l, "object");
+    line_json(l, text_length(object) > 1000 ? "" : object);
+    number_or_null(l, "errno", f->error, true);
+    field(l, "errno_name");
+    line_json(l, f->error ? errno_name(f->error) : "");
+    number_or_null(l, "line", f->line, true);
+    field(l, "message");
+    line_json(l, sentence.data);
+    field(l, "hint");
+    line_json(l, hint ? hint : "");
+    line_char(l, '}');
+}
+
+static void enforced(struct line *l, const struct plan *plan)
+{
+    field(l, "enforced");
+    line_char(l, '{');
+    for (unsigned i = 0; i < plan->enforced_count; i++) {
+        field(l, plan->enforced[i].name);
+        line_json(l, plan->enforced[i].value);
+    }
+    line_char(l, '}');
+}
+
+long outcome_write(const struct run *run, const struct verdict *v)
+{
+    static const char *const names[] = {[EXITED_NORMALLY] = "exited",     [SIGNALED] = "signaled",
+                                        [TIMED_OUT] = "timed-out",        [CPU_EXCEEDED] = "cpu-exceeded",
+                                        [OUT_OF_MEMORY] = "out-of-memory", [KILLED] = "killed",
+                                        [SETUP_FAILED] = "setup-failed"};
+    LINE(l, 16384);
+    if (run->outcome < 0)
+        return 0;
+    enum ending end = ending(run, v);
+    line_char(&l, '{');
+    field(&l, "status");
+    line_json(&l, names[end]);
+    bool ran = v->known && end != SETUP_FAILED;
+    number_or_null(&l, "exit_code", EXIT_CODE(v->wait_status), ran && EXITED(v->wait_status));
+    number_or_null(&l, "signal", SIGNAL_OF(v->wait_status), ran && !EXITED(v->wait_status));
+    seconds(&l, "wall_seconds", v->wall_us);
+    seconds(&l, "cpu_user_seconds", v->user_us);
+    seconds(&l, "cpu_system_seconds", v->system_us);
+    number_or_null(&l, "peak_memory_bytes", v->peak_memory, v->peak_memory >= 0);
+    number_or_null(&l, "oom_kills", v->oom_kills, v->oom_kills >= 0);
+    number_or_null(&l, "pids_peak", v->pids_peak, v->pids_peak >= 0);
+    field(&l, "denied");
+    line_text(&l, "{}");
+    enforced(&l, run->plan);
+    error(&l, run, &v->failure);
+    line_text(&l, "}\n");
+    return l.full ? -EOVERFLOW : sys_write_all(run->outcome, l.data, l.used);
+}

@@ -1,0 +1,91 @@
+/* The payload's own last steps: nothing here needs privilege, everything only takes away; seccomp comes last, since
+ * it cuts off what the others are made of. */
+#include "run.h"
+#include "text.h"
+
+static bool keep_passed(struct run *run, int ready, struct failure *f)
+{
+    int keep[MAX_FDS + 2];
+    unsigned count = descriptors_sorted(run->plan, keep);
+    for (unsigned i = 0; i < count; i++)
+        TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_fcntl, keep[i], F_SETFD, 0));
+    int own[] = {ready, run->errors[1]};
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned at = count++;
+        for (; at > 0 && keep[at - 1] > own[i]; at--)
+            keep[at] = keep[at - 1];
+        keep[at] = own[i];
+    }
+    TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
+    return true;
+}
+
+/* Until init is the fresh program, not dumpable, there is something in /proc/1 worth attacking. */
+static bool hear_ready(int ready, struct failure *f)
+{
+    char c;
+    long n = step_fault(STEP_READY) ? -EIO : sys_read(ready, &c, 1);
+    if (n == 0)
+        sys_exit(125); /* init could not start, and has said so */
+    TRY(f, STEP_READY, 0, n);
+    sys_close(ready);
+    return true;
+}
+
+static const char *path_variable(char **environment)
+{
+    static const char name[] = "PATH=";
+    for (; *environment; environment++)
+        if (text_starts(*environment, name))
+            return *environment + sizeof name - 1;
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* execvp(3) without its fallback to a shell: what the kernel cannot execute is an error. */
+static long execute_command(struct run *run)
+{
+    static char path[4096];
+    long error = -ENOENT;
+    if (!*run->command)
+        return -ENOENT;
+    if (text_last(run->command, '/'))
+        return SYS(__NR_execve, run->command, run->argv, run->environment);
+    for (const char *at = path_variable(run->environment), *end; at; at = *end ? end + 1 : NULL) {
+        struct line l = {path, sizeof path, 0, false};
+        for (end = at; *end && *end != ':'; end++)
+            ;
+        line_bytes(&l, at, (size_t)(end - at));
+        line_char(&l, '/');
+        line_text(&l, run->command);
+        if (end == at || *at != '/' || l.full)
+            continue; /* a relative entry would search the working folder, which the payload's input may fill */
+        long done = SYS(__NR_execve, path, run->argv, run->environment);
+        if (done != -ENOENT && done != -ENOTDIR && done != -EACCES)
+            return done;
+        if (done == -EACCES)
+            error = done;
+    }
+    return error;
+}
+
+void payload(struct run *run, int ready)
+{
+    struct failure f = {0};
+    const struct plan *plan = run->plan;
+    const char *cwd = plan->cwd ? plan->cwd : "/";
+    long done;
+    if (!keep_passed(run, ready, &f))
+        give_up(run, &f, 125);
+    SYS(__NR_setpgid, 0, 0); /* a group of its own in init's session: not a leader, it cannot gain a terminal */
+    SYS(__NR_umask, plan->umask);
+    signals_reset();
+    done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
+    if (done < 0)
+        failed(&f, STEP_CWD, 0, -done);
+    if (done < 0 || !confine_landlock(plan, &f) || !hear_ready(ready, &f) || !confine_limits(plan, &f) ||
+        !confine_seccomp(plan, &f))
+        give_up(run, &f, 125);
+    done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
+    failed(&f, STEP_EXEC, 0, -done);
+    give_up(run, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);
+}

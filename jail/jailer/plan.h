@@ -1,0 +1,141 @@
+/* A parsed plan: typed data, every string NUL-terminated inside the plan's own memory. See docs/plan.md. */
+#ifndef PYJAIL_PLAN_H
+#define PYJAIL_PLAN_H
+
+#include "sys.h"
+#include <linux/filter.h>
+
+enum node_kind { NODE_TMPFS, NODE_BIND, NODE_PROC, NODE_DEVPTS, NODE_MASK, NODE_DIR, NODE_FILE, NODE_SYMLINK };
+
+enum mount_flag {
+    FLAG_RO = 1,
+    FLAG_NOSUID = 2,
+    FLAG_NODEV = 4,
+    FLAG_NOEXEC = 8,
+    FLAG_REC = 16,
+    FLAG_OPTIONAL = 32,
+    FLAG_OWNER = 64,
+    FLAG_DEVICE = 128,
+};
+
+/* One step in building the root. `data` is a bind's source, a file system's options, a file's content or a
+ * link's target; `tree` is the detached mount that a privileged supervisor prepared, or -1. */
+struct node {
+    enum node_kind kind;
+    unsigned line, flags, mode;
+    const char *target, *data;
+    size_t data_length;
+    int tree;
+};
+
+struct limit {
+    const char *name;
+    unsigned resource, line;
+    bool exact;
+    uint64_t soft, hard;
+};
+
+struct cgroup {
+    const char *controller, *mountpoint, *mountroot;
+    unsigned line;
+    int parent, folder; /* O_PATH descriptors while the run lives */
+};
+
+struct setting {
+    const char *controller, *file, *value;
+    unsigned line;
+    bool required;
+};
+
+struct rule {
+    const char *path;
+    unsigned line;
+    bool writable;
+};
+
+struct variable {
+    const char *text; /* NAME=VALUE, or NAME when the value is the caller's */
+    bool pass;
+};
+
+struct pair {
+    const char *name, *value;
+};
+
+struct dependency {
+    const char *kind, *path, *fact[5];
+};
+
+#define MAX_LIMITS 16
+#define MAX_CGROUPS 8
+#define MAX_FDS 64
+#define MAX_RULES 64
+#define MAX_ENFORCED 32
+#define MAX_DEPENDS 256
+#define MAX_PROGRAM 4096
+#define UNSET (-1)
+
+struct plan {
+    char *text; /* the file itself, fields unescaped in place */
+    size_t text_size;
+    void *memory;
+    size_t memory_size;
+
+    const char *key;
+    struct dependency depends[MAX_DEPENDS];
+    unsigned depend_count;
+
+    bool has_ids, pool;
+    unsigned uid, gid, pool_first, pool_count, ids_line;
+    const char *pool_lock;
+
+    bool own_network, has_network;
+    const char *hostname, *cwd;
+    struct node *nodes;
+    unsigned node_count;
+    struct limit limits[MAX_LIMITS];
+    unsigned limit_count;
+    struct cgroup cgroups[MAX_CGROUPS];
+    unsigned cgroup_count;
+    struct setting settings[MAX_LIMITS * 2];
+    unsigned setting_count;
+    uint64_t capabilities;
+    bool has_capabilities;
+    struct rule rules[MAX_RULES];
+    unsigned rule_count;
+    bool landlock_required, has_landlock_need;
+    const char *seccomp_name;
+    struct sock_filter *program;
+    unsigned program_count;
+    int umask;
+    struct variable *variables;
+    unsigned variable_count;
+    int pass_fds[MAX_FDS];
+    unsigned pass_fd_count;
+    int64_t timeout_ms, grace_ms;
+    int outcome_fd;
+    const char *outcome_file;
+    unsigned outcome_line;
+    struct pair enforced[MAX_ENFORCED];
+    unsigned enforced_count;
+    const char **argv;
+    unsigned argc;
+};
+
+struct plan_error {
+    unsigned line;
+    char text[256];
+};
+
+/* Parse `text` (size bytes, writable, at least size + 1 of room), which the plan then refers to. False: the error
+ * is filled in and nothing has been done. The plan needs plan_release() in either case. */
+bool plan_parse(struct plan *plan, char *text, size_t size, struct plan_error *error);
+
+/* Read everything from fd and parse it. */
+bool plan_read(struct plan *plan, int fd, struct plan_error *error);
+void plan_release(struct plan *plan);
+
+/* What the plan's line is about, for messages: a target, a name; "" if nothing fits. */
+const char *plan_object(const struct plan *plan, unsigned line);
+
+#endif

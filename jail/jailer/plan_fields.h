@@ -1,0 +1,36 @@
+/* What the directive handlers share: the line being parsed, refusals, checked fields. */
+#ifndef PYJAIL_PLAN_FIELDS_H
+#define PYJAIL_PLAN_FIELDS_H
+
+#include "plan.h"
+
+#define MAX_FIELDS 7
+
+struct parse {
+    struct plan *plan;
+    struct plan_error *error;
+    const char *word; /* the directive */
+    unsigned line, count;
+    char *memory; /* what is left of the plan's memory for variable-sized data */
+};
+
+struct directive {
+    const char *word;
+    unsigned least, most;
+    bool once;
+    bool (*take)(struct parse *p, char **fields);
+};
+
+bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *error,
+                 const struct directive *directives, size_t count);
+
+/* Fill in the error; always false, so that a handler can return it. */
+bool refuse(struct parse *p, const char *why, const char *what);
+
+bool number(struct parse *p, const char *s, unsigned base, uint64_t max, uint64_t *out);
+bool absolute(struct parse *p, const char *path);
+bool inside(struct parse *p, const char *target);    /* an absolute path below /, without . or .. */
+bool plain_name(struct parse *p, const char *name);  /* a file name: no slash, not . or .. */
+char *take_memory(struct parse *p, size_t size);
+
+#endif

@@ -1,0 +1,184 @@
+#include "report.h"
+#include <linux/fcntl.h>
+
+static bool exists(const char *path)
+{
+    return SYS(__NR_faccessat, AT_FDCWD, path, 0) == 0;
+}
+
+/* The first digit of a one-number file below /proc or /sys; '?' where it is absent. */
+static char knob(const char *path)
+{
+    char c = '?';
+    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return '?';
+    if (sys_read(fd, &c, 1) != 1)
+        c = '?';
+    sys_close(fd);
+    return c;
+}
+
+/* Creating a user namespace, mapping its ids and mounting in it fail for the same few reasons. */
+static const char *namespace_hint(int error)
+{
+    if (error == ENOSYS)
+        return "this kernel, or a seccomp filter around us, has no clone3 or mount API: Linux 5.12 or newer is needed, and "
+               "in a container --security-opt seccomp=unconfined";
+    if (error == ENOSPC || error == EUSERS)
+        return "the host's limit on namespaces is reached or 0: sysctl -w user.max_user_namespaces=15000 (and max_net_, "
+               "max_pid_, max_mnt_namespaces)";
+    if (error != EPERM && error != EACCES)
+        return NULL;
+    if (knob("/proc/sys/kernel/unprivileged_userns_clone") == '0')
+        return "this host forbids user namespaces to ordinary users: sysctl -w kernel.unprivileged_userns_clone=1, or run "
+               "as root";
+    if (knob("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == '1')
+        return "AppArmor restricts user namespaces here (Ubuntu 23.10 and newer): give the jailer an AppArmor profile with "
+               "'userns,', or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root";
+    if (exists("/.dockerenv") || exists("/run/.containerenv"))
+        return "inside a container: start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+               "--security-opt systempaths=unconfined, or with --privileged";
+    return "user namespaces seem to be forbidden here, by a security module, a seccomp filter or a chroot; 'pyjail check' "
+           "tells more";
+}
+
+static const char *mount_hint(int error)
+{
+    if (error == EPERM || error == EACCES || error == ENOSYS)
+        return namespace_hint(error);
+    if (error == ENOENT)
+        return "the folder or file to mount on does not exist in the root and cannot be made there: make it, or choose "
+               "another place";
+    if (error == EROFS)
+        return "the place to mount on lies in a read-only folder and does not exist: make it in the source, or mount "
+               "elsewhere, for example below /tmp or a --tmpfs";
+    if (error == ENOSPC)
+        return "the host's limit on mounts is reached: sysctl fs.mount-max";
+    return NULL;
+}
+
+static const char *source_hint(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return "the source of a bind must exist when the jail starts";
+    case ELOOP:
+        return "the path leads in circles, or through a link of /proc, which is refused";
+    case EACCES:
+        return "you may not reach this path yourself, so neither may the jail";
+    case EINVAL:
+        return "the source is not of a kind that can be bound (a device where one is not expected, or not a device)";
+    default:
+        return namespace_hint(error);
+    }
+}
+
+const char *report_hint(const struct failure *f)
+{
+    switch (f->step) {
+    case STEP_CLONE:
+    case STEP_PROPAGATION:
+        return namespace_hint(f->error);
+    case STEP_ID_MAP:
+        return f->error == ENOENT ? "/proc must be mounted where pyjail runs" : namespace_hint(f->error);
+    case STEP_ROOT:
+    case STEP_MOUNT:
+    case STEP_NODE:
+        return mount_hint(f->error);
+    case STEP_SOURCE:
+        return source_hint(f->error);
+    case STEP_OWNER:
+        return "files of a writable bind are made to belong to the jail by an idmapped mount, which this kernel or file "
+               "system does not offer: run as the folder's owner instead of root, or bind a folder on ext4, xfs, btrfs or "
+               "tmpfs";
+    case STEP_UID_POOL:
+        return f->error == EAGAIN ? "all ids of the pool are in use by live runs" : "/run must be writable for root";
+    case STEP_CGROUP:
+    case STEP_CGROUP_SET:
+    case STEP_CGROUP_JOIN:
+        return f->error == EROFS ? "/sys/fs/cgroup is read-only here (a container?): --allow-weaker memory --allow-weaker pids"
+                                 : "this host does not let us use its cgroups: --allow-weaker memory --allow-weaker pids "
+                                   "accepts limits per process";
+    case STEP_RLIMIT:
+    case STEP_RAISE:
+        return "the limit asked for is above what the caller may have (ulimit -H): lower it, or raise the caller's";
+    case STEP_STDIO:
+    case STEP_PASS_FD:
+        return f->error == EISDIR ? "an open folder would let the payload out of its root: bind the folder instead"
+                                  : "the descriptor must be open in the caller";
+    case STEP_CWD:
+        return "the working folder must exist inside the jail: --cwd, or bind it";
+    case STEP_LANDLOCK:
+        return "this kernel has no Landlock: leave it optional, or boot with lsm=landlock,…";
+    case STEP_INIT:
+        return "the jailer must lie on a file system that is mounted without noexec";
+    case STEP_EXEC:
+        if (f->error == ENOENT)
+            return "no such program inside the jail (or its interpreter is missing there): its folder may need --ro-bind";
+        if (f->error == EACCES)
+            return "not an executable file, or on a mount without exec, or not readable for the jail's own user";
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+const char *report_object(const struct plan *plan, const struct failure *f, const char *command)
+{
+    if (f->step == STEP_EXEC)
+        return command;
+    if (f->step == STEP_CWD)
+        return plan->cwd ? plan->cwd : "/";
+    if (f->step == STEP_OUTCOME && plan->outcome_file)
+        return plan->outcome_file;
+    if (f->step == STEP_UID_POOL)
+        return plan->pool_lock;
+    return f->line ? plan_object(plan, f->line) : "";
+}
+
+void report_sentence(struct line *out, const struct plan *plan, const struct failure *f, const char *object)
+{
+    (void)plan;
+    line_text(out, "cannot ");
+    line_text(out, step_phrase(f->step));
+    if (*object) {
+        line_text(out, " '");
+        line_bytes(out, object, text_length(object) > 600 ? 600 : text_length(object));
+        line_char(out, '\'');
+    } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || (f->step == STEP_OUTCOME && f->number)) {
+        line_char(out, ' ');
+        line_number(out, f->number, 10);
+    }
+    if (f->error) {
+        line_text(out, ": ");
+        line_text(out, errno_text(f->error));
+        line_text(out, " (");
+        line_text(out, errno_name(f->error));
+        if (text_equal(errno_name(f->error), "errno")) {
+            line_char(out, ' ');
+            line_number(out, (unsigned)f->error, 10);
+        }
+        if (f->line) {
+            line_text(out, ", plan line ");
+            line_number(out, f->line, 10);
+        }
+        line_char(out, ')');
+    }
+}
+
+void report(const struct plan *plan, const struct failure *f, const char *command)
+{
+    LINE(text, 2048);
+    line_text(&text, "pyjail: ");
+    report_sentence(&text, plan, f, report_object(plan, f, command));
+    line_char(&text, '\n');
+    const char *hint = report_hint(f);
+    if (hint) {
+        line_text(&text, "pyjail: ");
+        line_text(&text, hint);
+        line_char(&text, '\n');
+    }
+    /* If stderr is gone there is nobody to tell; the status and the outcome still say it. */
+    (void)sys_write_all(2, text.data, text.used);
+}

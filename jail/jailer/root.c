@@ -1,0 +1,260 @@
+/* The root: a mount of its own, in which the plan's nodes are made one after the other, by descriptor. */
+#include "run.h"
+#include "text.h"
+#include "tree.h"
+#include <linux/mount.h>
+
+/* ---- sources: a privileged supervisor opens them with its own rights, an ordinary user's jail with the same ---- */
+
+static int owners_of(const struct run *run, const struct node *n, const struct stat *st)
+{
+    if (!(n->flags & FLAG_OWNER) || !run->plan->pool)
+        return -1;
+    return ids_owner_namespace(st->st_uid, st->st_gid, run->host_uid, run->host_gid);
+}
+
+static bool open_source(const struct run *run, struct node *n, struct failure *f)
+{
+    struct stat st = {0};
+    int fd = step_fault(STEP_SOURCE) ? -EIO : tree_find(n->data);
+    if (fd == -ENOENT && (n->flags & FLAG_OPTIONAL))
+        return true;
+    TRY(f, STEP_SOURCE, n->line, fd);
+    long done = sys_fstat(fd, &st);
+    if (done == 0 && (n->flags & FLAG_DEVICE) && S_FORMAT(st.st_mode) != S_CHARACTER)
+        done = -EINVAL;
+    TRY(f, STEP_SOURCE, n->line, done);
+    int owners = owners_of(run, n, &st);
+    if (owners != -1)
+        TRY(f, STEP_OWNER, n->line, owners);
+    n->tree = tree_clone(fd, n->flags, owners);
+    sys_close(fd);
+    if (owners >= 0) {
+        sys_close(owners);
+        TRY(f, STEP_OWNER, n->line, n->tree);
+    }
+    TRY(f, STEP_SOURCE, n->line, n->tree);
+    return true;
+}
+
+bool sources_open(struct run *run, struct failure *f)
+{
+    for (unsigned i = 0; i < run->plan->node_count; i++)
+        if (run->plan->nodes[i].kind == NODE_BIND && !open_source(run, &run->plan->nodes[i], f))
+            return false;
+    return true;
+}
+
+/* ---- targets: found or made inside the root, never through a link that leads out of it ---- */
+
+struct maker {
+    int root;
+    bool folder;   /* what the last name shall be if it is made: a folder or an empty file */
+    unsigned mode;
+};
+
+/* Open the first n bytes of path, making what is missing; the bytes behind are restored. */
+static long make_path(const struct maker *m, char *path, size_t n, bool last)
+{
+    char behind = path[n];
+    path[n] = 0;
+    long fd = tree_open(m->root, path, O_PATH);
+    path[n] = behind;
+    if (fd != -ENOENT)
+        return fd;
+    size_t name = n;
+    while (name > 1 && path[name - 1] != '/')
+        name--;
+    size_t parent_end = name;
+    while (parent_end > 1 && path[parent_end - 1] == '/')
+        parent_end--;
+    long parent = make_path(m, path, parent_end, false);
+    if (parent < 0)
+        return parent;
+    path[n] = 0;
+    long made;
+    if (last && !m->folder)
+        made = sys_open((int)parent, path + name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, m->mode);
+    else
+        made = SYS(__NR_mkdirat, parent, path + name, last ? m->mode : 0755);
+    sys_close((int)parent);
+    if (made > 0)
+        sys_close((int)made);
+    /* It exists now, or a dangling link stands there; the open tells. */
+    fd = made < 0 && made != -EEXIST ? made : tree_open(m->root, path, O_PATH);
+    path[n] = behind;
+    return fd;
+}
+
+static long make_target(int root, const char *target, bool folder, unsigned mode)
+{
+    char path[4096];
+    struct maker m = {root, folder, mode};
+    size_t n = text_length(target);
+    if (n >= sizeof path)
+        return -ENAMETOOLONG;
+    memcpy(path, target, n + 1);
+    while (n > 1 && path[n - 1] == '/')
+        path[--n] = 0;
+    return make_path(&m, path, n, true);
+}
+
+/* The folder that holds target, and where its last name begins. */
+static long make_parent(int root, const char *target, const char **name)
+{
+    char path[4096];
+    *name = text_last(target, '/') + 1;
+    size_t n = (size_t)(*name - target);
+    if (n >= sizeof path)
+        return -ENAMETOOLONG;
+    memcpy(path, target, n);
+    path[n] = 0;
+    return make_target(root, path, true, 0755);
+}
+
+/* ---- nodes ---- */
+
+static long make_file(int root, const struct node *n)
+{
+    const char *name;
+    long parent = make_parent(root, n->target, &name);
+    if (parent < 0)
+        return parent;
+    long fd = sys_open((int)parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, n->mode);
+    sys_close((int)parent);
+    if (fd < 0)
+        return fd;
+    long done = sys_write_all((int)fd, n->data, n->data_length);
+    sys_close((int)fd);
+    return done;
+}
+
+static long make_link(int root, const struct node *n)
+{
+    const char *name;
+    long parent = make_parent(root, n->target, &name);
+    if (parent < 0)
+        return parent;
+    long done = SYS(__NR_symlinkat, n->data, parent, name);
+    sys_close((int)parent);
+    return done;
+}
+
+/* An empty folder over a folder; over anything else the root's null device on a mount without devices, which
+ * cannot even be opened. */
+static int make_cover(int root, int hidden)
+{
+    struct stat st;
+    long done = sys_fstat(hidden, &st);
+    if (done < 0)
+        return (int)done;
+    unsigned flags = FLAG_RO | FLAG_NOSUID | FLAG_NODEV | FLAG_NOEXEC;
+    if (S_FORMAT(st.st_mode) == S_DIRECTORY)
+        return tree_make("tmpfs", "size=4096,nr_inodes=2,mode=555", flags);
+    int null = tree_open(root, "/dev/null", O_PATH);
+    if (null < 0)
+        return null;
+    int tree = tree_clone(null, flags, -1);
+    sys_close(null);
+    return tree;
+}
+
+static long mask(int root, const struct node *n)
+{
+    int hidden = tree_open(root, n->target, O_PATH | O_NOFOLLOW);
+    if (hidden < 0)
+        return hidden == -ENOENT ? 0 : hidden;
+    int cover = make_cover(root, hidden);
+    long done = cover < 0 ? cover : tree_attach(cover, hidden);
+    if (cover >= 0)
+        sys_close(cover);
+    sys_close(hidden);
+    return done;
+}
+
+static int make_tree(struct run *run, struct node *n, struct failure *f)
+{
+    static const char *const types[] = {[NODE_TMPFS] = "tmpfs", [NODE_PROC] = "proc", [NODE_DEVPTS] = "devpts"};
+    if (n->kind == NODE_BIND) {
+        if (n->tree < 0 && !run->plan->pool)
+            open_source(run, n, f);
+        return n->tree;
+    }
+    return tree_make(types[n->kind], n->data, n->flags);
+}
+
+static bool mount_node(struct run *run, int root, struct node *n, struct failure *f)
+{
+    struct stat st;
+    int tree = make_tree(run, n, f);
+    if (f->step != STEP_NONE)
+        return false;
+    if (tree == -1 && n->kind == NODE_BIND) /* optional and absent */
+        return true;
+    TRY(f, STEP_MOUNT, n->line, tree);
+    TRY(f, STEP_MOUNT, n->line, sys_fstat(tree, &st));
+    bool folder = S_FORMAT(st.st_mode) == S_DIRECTORY;
+    long target = make_target(root, n->target, folder, folder ? 0755 : 0644);
+    TRY(f, STEP_MOUNT, n->line, target);
+    long done = tree_attach(tree, (int)target);
+    sys_close((int)target);
+    sys_close(tree);
+    TRY(f, STEP_MOUNT, n->line, done);
+    return true;
+}
+
+static bool make_node(struct run *run, int root, struct node *n, struct failure *f)
+{
+    long done = 0;
+    switch (n->kind) {
+    case NODE_TMPFS:
+    case NODE_BIND:
+    case NODE_PROC:
+    case NODE_DEVPTS:
+        return mount_node(run, root, n, f);
+    case NODE_MASK:
+        done = mask(root, n);
+        break;
+    case NODE_DIR:
+        done = make_target(root, n->target, true, n->mode);
+        if (done >= 0)
+            sys_close((int)done);
+        break;
+    case NODE_FILE:
+        done = make_file(root, n);
+        break;
+    case NODE_SYMLINK:
+        done = make_link(root, n);
+        break;
+    }
+    TRY(f, STEP_NODE, n->line, done);
+    return true;
+}
+
+/* Mount the root over the old one and build in it. A read-only tmpfs stays writable until all is made. */
+bool root_build(struct run *run, struct failure *f)
+{
+    struct plan *plan = run->plan;
+    struct node *top = &plan->nodes[0];
+    unsigned seal = top->kind == NODE_TMPFS ? top->flags & FLAG_RO : 0;
+    top->flags &= ~seal;
+    int root = make_tree(run, top, f);
+    if (f->step != STEP_NONE)
+        return false;
+    TRY(f, STEP_ROOT, top->line, root);
+    int old = sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    TRY(f, STEP_ROOT, top->line, old);
+    TRY(f, STEP_ROOT, top->line, tree_attach(root, old));
+    for (unsigned i = 1; i < plan->node_count; i++)
+        if (!make_node(run, root, &plan->nodes[i], f))
+            return false;
+    if (seal)
+        TRY(f, STEP_SEAL, top->line, tree_restrict(root, top->flags | seal));
+    TRY(f, STEP_PIVOT, 0, SYS(__NR_fchdir, root));
+    TRY(f, STEP_PIVOT, 0, SYS(__NR_pivot_root, ".", "."));
+    TRY(f, STEP_PIVOT, 0, SYS(__NR_umount2, ".", 2 /* MNT_DETACH */));
+    TRY(f, STEP_PIVOT, 0, SYS(__NR_chdir, "/"));
+    sys_close(old);
+    sys_close(root);
+    return true;
+}

@@ -1,0 +1,73 @@
+/* One run from the parsed plan to the exit status. */
+#include "run.h"
+#include "report.h"
+#include <linux/time.h>
+#include <linux/time_types.h>
+
+bool failed(struct failure *f, enum step step, unsigned line, long error)
+{
+    *f = (struct failure){.step = step, .line = line, .error = (int32_t)error};
+    return false;
+}
+
+int64_t clock_us(void)
+{
+    struct __kernel_timespec t;
+    SYS(__NR_clock_gettime, CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static bool open_outcome(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    run->outcome = plan->outcome_fd;
+    if (plan->outcome_file)
+        TRY(f, STEP_OUTCOME, plan->outcome_line,
+            run->outcome = sys_open(AT_FDCWD, plan->outcome_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
+    return true;
+}
+
+static bool take_signals(struct run *run, struct failure *f)
+{
+    run->ignored = signals_ignored();
+    TRY(f, STEP_SIGNALS, 0, run->signals = signals_take(run->ignored));
+    return true;
+}
+
+static bool prepare(struct run *run, struct failure *f)
+{
+    return ids_reserve(run, f) && (!run->plan->pool || sources_open(run, f)) && cgroups_make(run, f);
+}
+
+int execute(struct plan *plan, int argc, char **argv, char **envp)
+{
+    struct run run = {.plan = plan, .command = "", .outcome = -1, .id_lock = -1, .start_us = clock_us()};
+    struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1};
+    struct failure *f = &verdict.failure;
+    if (descriptors_check(&run, f) && open_outcome(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
+        take_signals(&run, f) && prepare(&run, f)) {
+        bool started = launch(&run, f);
+        struct failure first = *f;
+        if (!started && run.control[0] > 0)
+            sys_close(run.control[0]); /* the waiting child sees the end and goes */
+        if (started)
+            supervise(&run, &verdict);
+        else if (run.pid > 0)
+            SYS(__NR_wait4, run.pid, 0, 0x40000000 /* __WALL */, 0);
+        if (!started)
+            *f = first;
+    }
+    cgroups_read(&run, &verdict);
+    cgroups_remove(&run);
+    ids_release(&run);
+    if (f->step != STEP_NONE)
+        report(plan, f, run.command);
+    int status = outcome_status(&run, &verdict);
+    long written = outcome_write(&run, &verdict);
+    if (written < 0 && f->step != STEP_OUTCOME) {
+        struct failure lost = {.step = STEP_OUTCOME, .error = (int32_t)-written, .number = (uint32_t)run.outcome};
+        report(plan, &lost, "");
+        return 125;
+    }
+    return status;
+}

@@ -1,0 +1,116 @@
+/* One run: what the supervisor prepares before the clone and the jail's side finds in its copy of the memory. */
+#ifndef PYJAIL_RUN_H
+#define PYJAIL_RUN_H
+
+#include "plan.h"
+#include "step.h"
+#include "sys.h"
+
+struct run {
+    struct plan *plan;
+    char **argv, **environment; /* of the payload */
+    const char *command;
+
+    int executable;          /* ourselves, O_PATH: what init is executed from */
+    int control[2];          /* [0] supervisor, [1] init: orders one way, the payload's end the other */
+    int errors[2];           /* a pipe for one struct failure; EOF when the payload runs */
+    int signals;             /* signalfd of the supervisor */
+    int outcome;             /* where the outcome line goes, or -1 */
+    int id_lock;             /* holds this run's host id as long as a process of the run has it open, or -1 */
+    unsigned host_uid, host_gid;
+    uint64_t ignored;        /* signals that the caller ignores: not ours to handle (nohup) */
+
+    int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
+    int64_t start_us;
+};
+
+/* What became of it, as the kernel and the clock tell; nothing the payload wrote. */
+struct verdict {
+    struct failure failure;  /* step STEP_NONE if the payload was executed */
+    bool known;              /* wait_status is the payload's */
+    int wait_status;
+    bool timed_out, asked_to_stop;
+    int64_t wall_us, user_us, system_us, peak_memory, oom_kills, pids_peak; /* -1: nothing measures it here */
+};
+
+/* Control messages: supervisor to init. */
+struct order {
+    int32_t signal;
+    uint32_t everyone; /* all processes of the jail, not the payload only */
+};
+
+/* Init to supervisor, once. */
+struct farewell {
+    int32_t wait_status;
+};
+
+/* Descriptors of init after its exec, the only ones it has. */
+enum { INIT_CONTROL = 3, INIT_READY = 4, INIT_ID_LOCK = 5 };
+#define INIT_NAME "pyjail-init"
+
+/* Fill in a failure; always false, so that a step can return it. */
+bool failed(struct failure *f, enum step step, unsigned line, long error);
+
+/* A call that returns a negative errno ends the function; under fault injection, without being made. */
+#define TRY(failure_, step_, line_, call)                                    \
+    do {                                                                     \
+        long try_ = step_fault(step_) ? -EIO : (long)(call);                 \
+        if (try_ < 0)                                                        \
+            return failed(failure_, step_, line_, -try_);                    \
+    } while (0)
+
+/* run.c: the whole of it; returns the exit status. */
+int execute(struct plan *plan, int argc, char **argv, char **envp);
+
+/* descriptors.c */
+int descriptors_sound(void);                                    /* 0, 1, 2 exist; 0 or -errno */
+bool descriptors_check(struct run *run, struct failure *f);     /* refuse folders, close what nobody asked for */
+long descriptors_close_but(const int *keep, unsigned count, unsigned from); /* keep[] sorted */
+unsigned descriptors_sorted(const struct plan *plan, int *out); /* pass_fds in order; room for MAX_FDS */
+
+/* command.c */
+bool command_prepare(struct run *run, int argc, char **argv, char **envp, struct failure *f);
+
+/* ids.c */
+bool ids_reserve(struct run *run, struct failure *f);
+void ids_release(struct run *run);
+bool ids_map(struct run *run, struct failure *f);
+int ids_owner_namespace(unsigned uid, unsigned gid, unsigned host_uid, unsigned host_gid); /* fd or -errno */
+
+/* cgroup.c */
+bool cgroups_make(struct run *run, struct failure *f);
+bool cgroups_join(struct run *run, struct failure *f);
+void cgroups_read(const struct run *run, struct verdict *v);
+void cgroups_remove(struct run *run);
+
+/* root.c */
+bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
+bool root_build(struct run *run, struct failure *f);    /* jail */
+
+/* launch.c, supervise.c, outcome.c */
+bool launch(struct run *run, struct failure *f);
+void supervise(struct run *run, struct verdict *v);
+int outcome_status(const struct run *run, const struct verdict *v); /* exit status */
+long outcome_write(const struct run *run, const struct verdict *v);
+
+/* child.c, payload.c, init.c: the jail's side; none returns */
+__attribute__((noreturn)) void child(struct run *run);
+__attribute__((noreturn)) void payload(struct run *run, int ready);
+__attribute__((noreturn)) void init_main(void);
+__attribute__((noreturn)) void give_up(struct run *run, const struct failure *f, int status);
+
+/* confine.c: on the calling process */
+bool confine_capabilities(uint64_t keep, struct failure *f);
+bool confine_limits(const struct plan *plan, struct failure *f);
+bool confine_landlock(const struct plan *plan, struct failure *f);
+bool confine_seccomp(const struct plan *plan, struct failure *f);
+
+/* signals.c */
+uint64_t signals_ignored(void);
+int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
+void signals_reset(void);                 /* default dispositions, nothing blocked */
+
+/* run.c */
+int64_t clock_us(void);
+
+#endif

@@ -1,0 +1,48 @@
+/* Signals: the supervisor takes them from a signalfd, the payload starts as if it had a fresh login's. */
+#include "run.h"
+#include <asm/signal.h>
+#include <linux/signalfd.h>
+
+#define SIGNALS 64
+#define BIT(n) (1ULL << ((n)-1))
+
+/* The kernel's own struct for rt_sigaction; without SA_RESTORER no handler of ours could return, and we have none. */
+struct kernel_sigaction {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+};
+
+static const uint64_t handled = BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP) | BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) |
+                                BIT(SIGWINCH) | BIT(SIGCONT) | BIT(SIGTSTP);
+
+uint64_t signals_ignored(void)
+{
+    uint64_t set = 0;
+    for (int n = 1; n <= SIGNALS; n++) {
+        struct kernel_sigaction old = {0};
+        if (SYS(__NR_rt_sigaction, n, 0, &old, 8) == 0 && old.handler == SIG_IGN)
+            set |= BIT(n);
+    }
+    return set;
+}
+
+int signals_take(uint64_t ignored)
+{
+    struct kernel_sigaction standard = {0};
+    uint64_t mask = handled & ~ignored;
+    /* A caller that ignores SIGCHLD would have the kernel reap our children, and we would learn nothing. */
+    SYS(__NR_rt_sigaction, SIGCHLD, &standard, 0, 8);
+    long done = SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+    return done < 0 ? (int)done : (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void signals_reset(void)
+{
+    struct kernel_sigaction standard = {0};
+    uint64_t none = 0;
+    for (int n = 1; n <= SIGNALS; n++)
+        SYS(__NR_rt_sigaction, n, &standard, 0, 8); /* KILL and STOP refuse, and need none */
+    SYS(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
+}

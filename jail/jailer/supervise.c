@@ -1,0 +1,129 @@
+/* The supervisor's wait: for the end of init, for the clock, for signals to pass on. */
+#include "run.h"
+#include <asm/signal.h>
+#include <linux/poll.h>
+#include <linux/resource.h>
+#include <linux/signalfd.h>
+#include <linux/socket.h>
+#include <linux/time_types.h>
+#include <linux/wait.h>
+
+#define NEVER INT64_MAX
+
+struct watch {
+    struct run *run;
+    struct verdict *verdict;
+    int64_t timeout_at, kill_at;
+};
+
+static void order(struct watch *w, int signal, bool everyone)
+{
+    struct order o = {signal, everyone};
+    /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
+    SYS(__NR_sendto, w->run->control[0], &o, sizeof o, 0x40 | 0x4000 /* MSG_DONTWAIT | MSG_NOSIGNAL */, 0, 0);
+}
+
+static void kill_all(struct watch *w)
+{
+    SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
+    w->kill_at = NEVER;
+}
+
+/* A polite end now, the certain one after the grace. */
+static void end_soon(struct watch *w)
+{
+    if (w->kill_at != NEVER)
+        return;
+    order(w, SIGTERM, false);
+    order(w, SIGCONT, true); /* a stopped payload could not even die of it */
+    w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
+}
+
+static void pass_on(struct watch *w, int signal)
+{
+    switch (signal) {
+    case SIGTERM:
+        w->verdict->asked_to_stop = true;
+        end_soon(w);
+        break;
+    case SIGTSTP: /* the terminal's stop key: the jail first, then ourselves, so that the shell sees us stopped */
+        order(w, SIGSTOP, true);
+        SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+        break;
+    default:
+        order(w, signal, signal == SIGCONT);
+    }
+}
+
+static void take_signals(struct watch *w)
+{
+    struct signalfd_siginfo info;
+    while (sys_read(w->run->signals, &info, sizeof info) == sizeof info)
+        pass_on(w, (int)info.ssi_signo);
+}
+
+static void check_clock(struct watch *w)
+{
+    int64_t now = clock_us();
+    if (now >= w->kill_at)
+        kill_all(w);
+    if (now >= w->timeout_at) {
+        w->verdict->timed_out = true;
+        w->timeout_at = NEVER;
+        end_soon(w);
+    }
+}
+
+static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
+{
+    int64_t next = w->timeout_at < w->kill_at ? w->timeout_at : w->kill_at;
+    if (next == NEVER)
+        return NULL;
+    int64_t left = next - clock_us();
+    left = left < 0 ? 0 : left;
+    t->tv_sec = left / 1000000;
+    t->tv_nsec = left % 1000000 * 1000;
+    return t;
+}
+
+static int64_t microseconds(const struct __kernel_old_timeval *t)
+{
+    return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
+}
+
+/* Everything of the jail is gone: collect what init said, what failed, what it all used. */
+static void collect(struct watch *w)
+{
+    struct run *run = w->run;
+    struct verdict *v = w->verdict;
+    struct rusage usage = {0};
+    struct farewell farewell;
+    struct failure failure;
+    SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
+    v->user_us = microseconds(&usage.ru_utime);
+    v->system_us = microseconds(&usage.ru_stime);
+    if (SYS(__NR_recvfrom, run->control[0], &farewell, sizeof farewell, 0x40 /* MSG_DONTWAIT */, 0, 0) == sizeof farewell) {
+        v->known = true;
+        v->wait_status = farewell.wait_status;
+    }
+    /* The first record counts: a later one is only its consequence. */
+    if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
+        v->failure = failure;
+    v->wall_us = clock_us() - run->start_us;
+}
+
+void supervise(struct run *run, struct verdict *v)
+{
+    int64_t timeout = run->plan->timeout_ms;
+    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER};
+    struct pollfd wait[] = {{.fd = run->init, .events = POLLIN}, {.fd = run->signals, .events = POLLIN}};
+    do {
+        struct __kernel_timespec t;
+        wait[0].revents = wait[1].revents = 0;
+        SYS(__NR_ppoll, wait, 2, until(&w, &t), 0, 8);
+        if (wait[1].revents)
+            take_signals(&w);
+        check_clock(&w);
+    } while (!wait[0].revents);
+    collect(&w);
+}

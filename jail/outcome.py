@@ -1,0 +1,126 @@
+"""`Outcome`: how a run ended and what it used, as the supervisor saw it. See docs/plan.md."""
+
+from __future__ import annotations
+
+from jail._record import record
+from jail.errors import PayloadFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+STATUSES = ("exited", "signaled", "timed-out", "cpu-exceeded", "out-of-memory", "killed", "setup-failed")
+TIME_LIMIT = 124
+SETUP_FAILED = 125
+
+
+@record(frozen=True)
+class Failure:
+    """What could not be set up: the `step`, on which `object`, the plan's `line` or 0, `errno` or 0, and a `hint`.
+    With the step `exec` the jail was fine and the command could not be started."""
+
+    step: str = ""
+    object: str = ""
+    errno: int = 0
+    errno_name: str = ""
+    line: int = 0
+    message: str = ""
+    hint: str = ""
+
+
+@record(frozen=True)
+class Outcome:
+    """How a run ended. What this host does not measure is None. Nothing that the payload writes can change it."""
+
+    status: str
+    """`exited`, `signaled`, `timed-out`, `cpu-exceeded`, `out-of-memory`, `killed` (the caller asked for the end)
+    or `setup-failed` (the payload never ran)."""
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_seconds: float | None = None
+    cpu_user_seconds: float | None = None
+    cpu_system_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    oom_kills: int | None = None
+    pids_peak: int | None = None
+    denied: tuple[tuple[str, int], ...] = ()
+    """System calls that were refused, by name, and how often, where that is watched."""
+    enforced: tuple[tuple[str, str], ...] = ()
+    """Limits and the mechanism that held each: `cgroup-v1`, `rlimit`, `supervisor`, `tmpfs`."""
+    error: Failure | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the payload ran to its end and exited with 0."""
+        return self.status == "exited" and self.exit_code == 0
+
+    @property
+    def returncode(self) -> int:
+        """The exit status of `pyjail run`: the payload's own, 128+N for signal N, 124 for a time limit, 125 where
+        the jail could not be set up."""
+        if self.status == "setup-failed":
+            return SETUP_FAILED
+        if self.status in ("timed-out", "cpu-exceeded"):
+            return TIME_LIMIT
+        if self.signal is not None:
+            return 128 + self.signal
+        return self.exit_code if self.exit_code is not None else 128 + 9
+
+    def check(self) -> Outcome:
+        """This outcome, if `ok`; raises PayloadFailed otherwise."""
+        if not self.ok:
+            raise PayloadFailed(self)
+        return self
+
+    def describe(self) -> str:
+        """One sentence for people."""
+        if self.error is not None:
+            return "; ".join(
+                part for part in (self.error.message or self.error.step, self.error.hint) if part
+            )
+        if self.status == "exited":
+            return f"the payload exited with status {self.exit_code}"
+        because = {
+            "timed-out": "ran out of its wall time",
+            "cpu-exceeded": "ran out of its CPU time",
+            "out-of-memory": "ran out of memory",
+            "killed": "was ended at the caller's request",
+        }
+        ended = f" (signal {self.signal})" if self.signal is not None else ""
+        return f"the payload {because.get(self.status, 'was killed')}{ended}"
+
+    def to_json(self) -> str:
+        """One line, as the jailer writes it."""
+        import json
+
+        values: dict[str, object] = {name: getattr(self, name) for name in self.__match_args__}
+        values["denied"] = dict(self.denied)
+        values["enforced"] = dict(self.enforced)
+        if self.error is not None:
+            values["error"] = {name: getattr(self.error, name) for name in self.error.__match_args__}
+        return json.dumps(values, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Outcome:
+        """The outcome that a line holds. Fields of later versions are passed over. Raises ValueError."""
+        import json
+
+        values = json.loads(text)
+        if not isinstance(values, dict) or values.get("status") not in STATUSES:
+            raise ValueError(f"not an outcome: {text!r}")
+        known = _known(cls, values)
+        for name in ("denied", "enforced"):
+            known[name] = tuple((values.get(name) or {}).items())
+        error = values.get("error")
+        known["error"] = Failure(**_known(Failure, error)) if error else None
+        return cls(**known)
+
+
+def _known(kind: type[Outcome] | type[Failure], values: Mapping[str, object]) -> dict[str, Any]:
+    """The values of the fields that the record has; null is as good as absent in those that are never None."""
+    return {
+        name: values[name]
+        for name in kind.__match_args__
+        if name in values and (kind is Outcome or values[name] is not None)
+    }

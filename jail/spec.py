@@ -1,0 +1,238 @@
+"""What the caller wants: `Jail` and what it is made of. Checked when made; nothing here looks at the host."""
+
+from __future__ import annotations
+
+import os
+
+from jail._record import record
+from jail.errors import SpecError
+from rlimits import LimitError, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+WEAKER = ("memory", "pids")
+"""What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole jail."""
+
+WITHOUT = ("proc", "tmp", "shm", "etc", "landlock")
+"""What `Jail.without` may hold: parts of the default jail that can be taken away."""
+
+NETWORKS = ("none", "host")
+MAX_ID = 2**32 - 2
+MAX_DESCRIPTOR = 65535
+MAX_DESCRIPTORS = 64
+
+
+@record(frozen=True)
+class Bind:
+    """A file or folder of the host, shown inside. Raises SpecError.
+
+    `source` is an absolute path on the host, `target` one in the jail. `writable`: the payload may change it, with
+    the rights of the source's owner where the jail has ids of its own. `optional`: an absent source is passed over.
+    Never followed by setuid bits or device nodes.
+    """
+
+    source: str
+    target: str
+    writable: bool = False
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        _absolute("bind source", self.source)
+        _target("bind target", self.target)
+
+
+@record(frozen=True)
+class Tmpfs:
+    """An empty writable folder in memory, gone after the run; `size` in bytes, None for `Limits.tmp_size`.
+    Raises SpecError."""
+
+    target: str
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        _target("tmpfs target", self.target)
+        if self.size is not None:
+            _limits_of(tmp_size=self.size)
+
+
+@record(frozen=True)
+class Jail:
+    """What a payload may see and use. Frozen; `dataclasses.replace` makes variations. Raises SpecError.
+
+    The default is the whole default policy: no host file but programs and libraries, read-only; no network; no
+    privilege; the limits of `Limits`; a filter of system calls.
+    """
+
+    root: str = "host"
+    """`host`: the host's programs and libraries in a root of our own; else the absolute path of a folder that
+    becomes the root, read-only. It must hold the folders /proc, /dev and /tmp that the jail mounts there."""
+    mounts: tuple[Bind | Tmpfs, ...] = ()
+    env: tuple[tuple[str, str | None], ...] = ()
+    """Variables; None passes the caller's value at the time of the run. Besides PATH, HOME, LANG and TERM."""
+    cwd: str | None = None
+    """The absolute path inside to start in; None is /tmp."""
+    hostname: str = "jail"
+    network: str = "none"
+    """`none`: a loopback of its own; `host`: the caller's network, with all that listens there."""
+    limits: Limits = Limits()
+    seccomp: str = "default"
+    """A profile's name, the path of a policy file, or `off`."""
+    strict: bool = False
+    """A refused system call kills instead of failing."""
+    uid: int = 1000
+    """The user id that the payload sees; on the host it is another."""
+    gid: int = 1000
+    pass_fds: tuple[int, ...] = ()
+    """Descriptors that stay open besides 0, 1 and 2."""
+    allow_weaker: frozenset[str] = frozenset()
+    """Limits that need not hold over the whole jail where the host cannot do that; see WEAKER."""
+    without: frozenset[str] = frozenset()
+    """Parts of the default jail that are left out; see WITHOUT."""
+
+    def __post_init__(self) -> None:
+        _check_root(self.root)
+        _check_mounts(self)
+        _check_env(self.env)
+        if self.cwd is not None:
+            _absolute("cwd", self.cwd)
+        _check_hostname(self.hostname)
+        _one_of("network", self.network, NETWORKS)
+        if not isinstance(self.limits, Limits):
+            _refuse("limits", f"expected Limits, got {self.limits!r}")
+        if not _text("seccomp", self.seccomp):
+            _refuse("seccomp", "the name is empty; write a profile's name, a policy file's path, or off")
+        for field in ("uid", "gid"):
+            _whole(field, getattr(self, field), 0, MAX_ID)
+        _check_descriptors(self.pass_fds)
+        for field, known in (("allow_weaker", WEAKER), ("without", WITHOUT)):
+            words = getattr(self, field)
+            if not isinstance(words, frozenset):
+                _refuse(field, f"expected a frozenset of words, got {words!r}")
+            for word in words:
+                _one_of(field, word, known)
+
+
+def parse_limits(**texts: str | int | float | None) -> Limits:
+    """`Limits.parse` with this package's error: SpecError, whose field is e.g. `limits.memory`."""
+    return _limits_of(**texts)
+
+
+def _limits_of(**texts: str | int | float | None) -> Limits:
+    try:
+        return Limits.parse(**texts)
+    except LimitError as error:
+        message = str(error).removeprefix(f"{error.field}: ")
+        raise SpecError(message, f"limits.{error.field}") from None
+
+
+def _refuse(field: str, message: str) -> NoReturn:
+    raise SpecError(message, field)
+
+
+def _text(field: str, value: object) -> str:
+    """A text that the kernel can be given."""
+    if not isinstance(value, str):
+        _refuse(field, f"expected text, got {value!r}")
+    if "\0" in value:
+        _refuse(field, f"{value!r} holds a NUL character, which no path, name or value can have")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        _refuse(field, f"{value!r} cannot be written in this locale's encoding")
+    return value
+
+
+def _absolute(field: str, value: object) -> str:
+    text = _text(field, value)
+    if not text.startswith("/"):
+        _refuse(field, f"{text!r} is not an absolute path; it must begin with a slash")
+    return text
+
+
+def _names(path: str) -> tuple[str, ...]:
+    """The names on a path, so that /a//b/ and /a/b are the same."""
+    return tuple(name for name in path.split("/") if name)
+
+
+def _target(field: str, value: object) -> None:
+    """A place inside the jail that can be mounted on."""
+    names = _names(_absolute(field, value))
+    if ".." in names or "." in names:
+        _refuse(field, f"{value!r} may not hold . or ..; write the path that is meant")
+    if not names:
+        _refuse(field, f"{value!r} is the root itself, which nothing can be mounted on; see Jail.root")
+
+
+def _check_root(root: object) -> None:
+    if root == "host":
+        return
+    names = _names(_absolute("root", root))
+    if not names:
+        _refuse("root", "'/' would show all of the host's files; leave it out, or name a folder")
+
+
+def _check_mounts(jail: Jail) -> None:
+    if not isinstance(jail.mounts, tuple):
+        _refuse("mounts", f"expected a tuple of Bind and Tmpfs, got {jail.mounts!r}")
+    seen = set()
+    for mount in jail.mounts:
+        if not isinstance(mount, (Bind, Tmpfs)):
+            _refuse("mounts", f"expected Bind or Tmpfs, got {mount!r}")
+        names = _names(mount.target)
+        if names in seen:
+            _refuse("mounts", f"{mount.target!r} is the target of two mounts; leave one out")
+        seen.add(names)
+        if names[0] == "proc" and "proc" not in jail.without:
+            _refuse(
+                "mounts",
+                f"{mount.target!r} would cover the jail's own /proc; take that away first (without proc)",
+            )
+
+
+def _check_env(env: object) -> None:
+    if not isinstance(env, tuple):
+        _refuse("env", f"expected a tuple of (name, value) pairs, got {env!r}")
+    for pair in env:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            _refuse("env", f"expected (name, value) with None for the caller's value, got {pair!r}")
+        name, value = pair
+        if not _text("env", name) or "=" in name:
+            _refuse("env", f"{name!r} is not a variable's name: it is empty or holds an equals sign")
+        if value is not None:
+            _text(f"env {name}", value)
+
+
+def _check_hostname(name: object) -> None:
+    text = _text("hostname", name)
+    if not text or len(os.fsencode(text)) > 64:
+        _refuse("hostname", f"{text!r} must have 1 to 64 bytes")
+    if (
+        not text.isascii()
+        or not text.replace("-", "a").replace(".", "a").replace("_", "a").isalnum()
+        or text[0] in "-."
+    ):
+        _refuse(
+            "hostname",
+            f"{text!r} may hold letters, digits, '-', '.' and '_', and begins with none of '-' and '.'",
+        )
+
+
+def _check_descriptors(numbers: object) -> None:
+    if not isinstance(numbers, tuple) or len(numbers) > MAX_DESCRIPTORS:
+        _refuse("pass_fds", f"expected a tuple of at most {MAX_DESCRIPTORS} descriptors, got {numbers!r}")
+    for number in numbers:
+        _whole("pass_fds", number, 3, MAX_DESCRIPTOR)
+        if numbers.count(number) > 1:
+            _refuse("pass_fds", f"{number} stands twice")
+
+
+def _whole(field: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        _refuse(field, f"expected a whole number from {least} to {most}, got {value!r}")
+
+
+def _one_of(field: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        _refuse(field, f"expected {', '.join(known[:-1])} or {known[-1]}, got {value!r}")

@@ -1,0 +1,18 @@
+"""Limits on what programs may use: how people write them, and what of the kernel can hold them."""
+
+from __future__ import annotations
+
+from rlimits.errors import LimitError
+from rlimits.limits import Limits
+from rlimits.units import INFINITY, format_duration, format_size, parse_count, parse_duration, parse_size
+
+__all__ = [
+    "INFINITY",
+    "LimitError",
+    "Limits",
+    "format_duration",
+    "format_size",
+    "parse_count",
+    "parse_duration",
+    "parse_size",
+]

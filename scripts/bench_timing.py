@@ -1,0 +1,132 @@
+"""Start programs over and over and measure each from posix_spawn(3) to its end, all contenders in turn.
+
+Every user has a process of its own that starts that user's contenders, so that what is measured is the same for all.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+NULL = ((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A program to start: `opens` are files given as descriptors, `before` is done outside of the measured time."""
+
+    name: str
+    argv: Sequence[str]
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": "/usr/bin:/bin"})
+    opens: Sequence[tuple[int, str]] = ()
+    uid: int = 0
+    before: Callable[[], None] | None = None
+    divisor: int = 1
+    """Started once in so many rounds."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Nanoseconds of one contender's starts."""
+
+    samples: Sequence[int]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def p95(self) -> float:
+        return sorted(self.samples)[len(self.samples) * 95 // 100]
+
+
+class StartError(Exception):
+    """A contender did not end with status 0; the text says which and what it wrote."""
+
+
+def start(contender: Contender) -> int:
+    """One start; nanoseconds, or minus the wait status where that is not 0."""
+    actions = [*NULL, *((os.POSIX_SPAWN_OPEN, number, path, os.O_RDONLY, 0) for number, path in contender.opens)]
+    argv, env = list(contender.argv), contender.env
+    begin = time.perf_counter_ns()
+    pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
+    status = os.waitpid(pid, 0)[1]
+    spent = time.perf_counter_ns() - begin
+    return -status if status else spent
+
+
+class Starter:
+    """A process of one user that starts that user's contenders when told to."""
+
+    def __init__(self, uid: int, contenders: Sequence[Contender]) -> None:
+        ours, theirs = os.pipe(), os.pipe()
+        self._orders, self._answers = ours[1], theirs[0]
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(ours[1])
+            os.close(theirs[0])
+            self._serve(uid, contenders, ours[0], theirs[1])
+        os.close(ours[0])
+        os.close(theirs[1])
+
+    def _serve(self, uid: int, contenders: Sequence[Contender], orders: int, answers: int) -> NoReturn:
+        gc.disable()
+        if uid:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        os.chdir("/")
+        while order := os.read(orders, 1):
+            os.write(answers, struct.pack("=q", start(contenders[order[0]])))
+        os._exit(0)
+
+    def measure(self, index: int) -> int:
+        os.write(self._orders, bytes((index,)))
+        answer = os.read(self._answers, 8)
+        if len(answer) < 8:
+            raise StartError("the process that starts the contenders has ended")
+        return int(struct.unpack("=q", answer)[0])
+
+    def end(self) -> None:
+        os.close(self._orders)
+        os.close(self._answers)
+        os.waitpid(self.pid, 0)
+
+
+def measure(contenders: Sequence[Contender], rounds: int) -> dict[str, Figures]:
+    """Start all contenders `rounds` times in turn, each round beginning with another one. Raises StartError."""
+    starters = {uid: Starter(uid, contenders) for uid in {contender.uid for contender in contenders}}
+    samples: dict[str, list[int]] = {contender.name: [] for contender in contenders}
+    order = list(range(len(contenders)))
+    try:
+        for number in range(-3, rounds):  # the first rounds warm the caches and do not count
+            order.append(order.pop(0))
+            for index in order:
+                contender = contenders[index]
+                if number % contender.divisor:
+                    continue
+                if contender.before:
+                    contender.before()
+                spent = starters[contender.uid].measure(index)
+                if spent < 0:
+                    status = os.waitstatus_to_exitcode(-spent)
+                    raise StartError(f"{contender.name} ended with {status}: {' '.join(contender.argv)}")
+                if number >= 0:
+                    samples[contender.name].append(spent)
+    finally:
+        for starter in starters.values():
+            starter.end()
+    return {name: Figures(taken) for name, taken in samples.items()}
+
+
+def clear_folder(folder: Path) -> None:
+    """Empty the cache: what `pyjail cache clear` does."""
+    for path in (folder / "pyjail" / "plans").glob("*"):
+        path.unlink()

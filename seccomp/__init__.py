@@ -1,0 +1,105 @@
+"""Seccomp for Python: libseccomp's own Python interface, and policies above it.
+
+`load()` gives the program of a shipped profile or a policy file.  Names are imported when they are first
+used, so that loading a shipped profile costs nothing more than reading a file.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seccomp._errors import LibraryMissingError, PolicyError
+    from seccomp.evaluator import BadProgramError, evaluate
+    from seccomp.libseccomp import (
+        ALLOW,
+        EQ,
+        ERRNO,
+        GE,
+        GT,
+        KILL,
+        KILL_PROCESS,
+        LE,
+        LOG,
+        LT,
+        MASKED_EQ,
+        NE,
+        NOTIFY,
+        TRACE,
+        TRAP,
+        Arch,
+        Arg,
+        Attr,
+        SyscallFilter,
+        get_api,
+        library_version,
+        resolve_syscall,
+        set_api,
+        system_arch,
+    )
+    from seccomp.policy import Condition, Policy, Rule, action_name, action_number
+    from seccomp.program import Program, load, profiles
+
+_HOME = {
+    "_errors": ("LibraryMissingError", "PolicyError"),
+    "evaluator": ("BadProgramError", "evaluate"),
+    "libseccomp": (
+        "ALLOW", "EQ", "ERRNO", "GE", "GT", "KILL", "KILL_PROCESS", "LE", "LOG", "LT", "MASKED_EQ", "NE",
+        "NOTIFY", "TRACE", "TRAP", "Arch", "Arg", "Attr", "SyscallFilter", "get_api", "library_version",
+        "resolve_syscall", "set_api", "system_arch",
+    ),
+    "policy": ("Condition", "Policy", "Rule", "action_name", "action_number"),
+    "program": ("Program", "load", "profiles"),
+}  # fmt: skip
+
+__all__ = [
+    "ALLOW",
+    "EQ",
+    "ERRNO",
+    "GE",
+    "GT",
+    "KILL",
+    "KILL_PROCESS",
+    "LE",
+    "LOG",
+    "LT",
+    "MASKED_EQ",
+    "NE",
+    "NOTIFY",
+    "TRACE",
+    "TRAP",
+    "Arch",
+    "Arg",
+    "Attr",
+    "BadProgramError",
+    "Condition",
+    "LibraryMissingError",
+    "Policy",
+    "PolicyError",
+    "Program",
+    "Rule",
+    "SyscallFilter",
+    "action_name",
+    "action_number",
+    "evaluate",
+    "get_api",
+    "library_version",
+    "load",
+    "profiles",
+    "resolve_syscall",
+    "set_api",
+    "system_arch",
+]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOME.items():
+        if name in names:
+            # Not importlib.import_module(): it would load `warnings` for it.
+            value: object = getattr(__import__(f"seccomp.{module}", fromlist=[name]), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'seccomp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,22 @@
+"""What can go wrong before a program exists."""
+
+from __future__ import annotations
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be read or compiled.
+
+    `file`: the policy file's path, or `None` where there is none.  `key`: where in it
+    (`rule[3].when[0].arg`), or "".
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, key: str = "") -> None:
+        self.file = file
+        self.key = key
+        self.message = message
+        place = ": ".join(part for part in (file, key) if part)
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class LibraryMissingError(ImportError):
+    """libseccomp, or the extension that reaches it, is not there; the text names the package that has it."""

@@ -1,0 +1,80 @@
+"""Fixtures of all tests: the users, a launcher for the user a test runs as, a folder of that user's own.
+
+`PYJAIL_REQUIRE=userns,cgroup,seccomp,landlock,root,probes` turns skips for want of these into failures.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support import users
+from support.features import require as _require
+from support.installation import Installation, installed
+from support.launcher import Completed, Launcher
+from support.users import User
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], None]:
+    """Skip the test where the host lacks a feature; fail it where PYJAIL_REQUIRE names it."""
+    return _require
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """The programs under test, where every user may read them."""
+    with installed() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def root_user() -> Iterator[User]:
+    _require("root")
+    with users.root() as user:
+        yield user
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> Iterator[User]:
+    _require("userns")
+    with users.ordinary() as user:
+        yield user
+
+
+@pytest.fixture(params=["root", "ordinary"])
+def as_user(request: pytest.FixtureRequest) -> User:
+    """The user that the jails of this test are started by: each test runs once as root, once as an ordinary one."""
+    user = request.getfixturevalue(f"{request.param}_user")
+    assert isinstance(user, User)
+    return user
+
+
+@pytest.fixture
+def pyjail(installation: Installation, as_user: User) -> Launcher:
+    """Starts `pyjail` as the test's user."""
+    return Launcher(installation, as_user)
+
+
+@pytest.fixture
+def jailed(pyjail: Launcher) -> Callable[..., Completed]:
+    """Runs Python code in a default jail as the test's user: `jailed(code, *arguments, options=[…])`."""
+    return pyjail.python
+
+
+@pytest.fixture
+def place(as_user: User) -> Iterator[Path]:
+    """A folder that the test's user owns, at a path that every user may walk."""
+    top = Path(tempfile.mkdtemp(prefix="pyjail-place-"))
+    top.chmod(0o755)
+    folder = top / "place"
+    folder.mkdir()
+    as_user.owns(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(top, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""CVE-2022-0492 and the like: the jail's cgroup is not seen, not written, and not left."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from support.launcher import Completed, Launcher
+from support.processes import cgroup_folders, descendants
+
+
+def test_no_cgroup_file_system_is_there(jailed: Callable[..., Completed]) -> None:
+    found = jailed("""
+answer(sys=attempt(os.listdir, "/sys/fs/cgroup"), mount=call(165, b"none", b"/tmp", b"cgroup", 0, b"memory"),
+       fsopen=call(430, b"cgroup2", 0), own=read("/proc/self/cgroup"), mounts=read("/proc/self/mounts"))
+""").answer
+    assert found["sys"] in ("ENOENT", "EACCES")
+    assert found["mount"] in ("EPERM", "ENOSYS")
+    assert found["fsopen"] in ("EPERM", "ENOSYS")
+    assert "cgroup" not in found["mounts"]
+    paths = {line.split(":", 2)[2] for line in found["own"].splitlines()}
+    assert paths == {"/"}, "the jail sees where it is on the host"
+
+
+def test_every_process_of_the_jail_is_in_its_cgroup(pyjail: Launcher, require: Callable[[str], None]) -> None:
+    """Init too, and those that were forked and moved to a new session."""
+    require("cgroup")
+    if not pyjail.user.is_root:
+        return  # no cgroup can be written
+    code = """
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        sys.stdin.buffer.read()
+        os._exit(0)
+answer(ready=1)
+sys.stdin.buffer.read()
+"""
+    before = cgroup_folders()
+    with pyjail.popen(*pyjail.words(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jail:
+        assert jail.stdout is not None
+        jail.stdout.readline()
+        inside = descendants(jail.pid)
+        assert len(inside) >= 5
+        memberships = {Path(f"/proc/{pid}/cgroup").read_text() for pid in inside}
+        outside = Path(f"/proc/{jail.pid}/cgroup").read_text()
+        jail.communicate(timeout=60)
+    assert len(memberships) == 1
+    assert outside not in memberships
+    made = cgroup_folders() - before
+    assert not [folder for folder in made if str(jail.pid) in folder], "the run's cgroup is still there"

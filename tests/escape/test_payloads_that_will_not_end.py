@@ -1,0 +1,67 @@
+"""Payloads that ignore TERM, stop themselves, double-fork daemons, trace or wait: the run still ends, all of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from support.launcher import Completed, Launcher
+from support.processes import alive_after, descendants, hold
+
+STUBBORN = """
+import signal
+for number in range(1, 65):
+    if number not in (9, 19, 32, 33):
+        signal.signal(number, signal.SIG_IGN)
+def daemon():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while True:
+                signal.pause()
+        os._exit(0)
+for _ in range(3):
+    daemon()
+"""
+ENDS = {
+    "waits": "while True: signal.pause()",
+    "spins": "while True: pass",
+    "stops": "os.kill(os.getpid(), signal.SIGSTOP)\nwhile True: signal.pause()",
+    "stops-all": "os.kill(-1, signal.SIGSTOP)\nos.kill(os.getpid(), signal.SIGSTOP)\nwhile True: signal.pause()",
+    "closes": "os.closerange(0, 100)\nwhile True: signal.pause()",
+    "floods": "os.set_blocking(1, False)\nwhile True: attempt(os.write, 1, bytes(65536))",
+    "vforks": "while True:\n    try:\n        os.posix_spawn('/bin/true', ['true'], {})\n    except OSError: pass",
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_timeout_ends_everything(jailed: Callable[..., Completed], end: str) -> None:
+    result = jailed(STUBBORN + end, options=["--timeout", "0.3s", "--grace", "0.1s", "--pids", "32"])
+    assert result.returncode == 124
+    assert result.outcome is not None
+    assert result.outcome["status"] == "timed-out"
+
+
+@pytest.mark.parametrize("end", [ENDS["waits"], ENDS["stops-all"]], ids=["waits", "stops-all"])
+def test_nothing_of_it_is_left(pyjail: Launcher, end: str) -> None:
+    words = pyjail.words(STUBBORN + "os.write(1, b'ready\\n')\n" + end, options=["--grace", "0.1s"])
+    with pyjail.popen(*words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        held = hold(descendants(process.pid))
+        assert len(held) >= 5
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert alive_after(held, 0) == []
+
+
+def test_a_payload_that_ends_while_its_daemons_live_ends_the_run(jailed: Callable[..., Completed]) -> None:
+    assert jailed(STUBBORN + "os._exit(8)").returncode == 8
+
+
+def test_output_nobody_reads_does_not_hold_the_end(pyjail: Launcher) -> None:
+    """The payload blocks in a write to a full pipe; the timeout still ends it."""
+    with pyjail.popen("run", "--timeout", "0.3s", "--grace", "0.1s", "--", "/usr/bin/yes", stdout=subprocess.PIPE) as process:
+        assert process.wait(60) == 124

@@ -1,0 +1,33 @@
+"""What only the tests of real jails need."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.installation import Installation
+from support.launcher import Launcher
+from support.users import User
+
+
+@pytest.fixture
+def root_pyjail(installation: Installation, root_user: User) -> Launcher:
+    """For what only root may do on the host."""
+    return Launcher(installation, root_user)
+
+
+@pytest.fixture
+def ordinary_pyjail(installation: Installation, ordinary_user: User) -> Launcher:
+    """For what only a user without privileges meets."""
+    return Launcher(installation, ordinary_user)
+
+
+@pytest.fixture
+def place_of_root(root_user: User) -> Iterator[Path]:
+    """A folder that root owns and everybody may enter."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-root-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder

@@ -1,0 +1,153 @@
+"""Many at once and many in a row: none disturbs another, nothing is left of any."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from support.processes import alive_after, cgroup_folders, descendants, hold
+
+SH = ("/bin/sh", "-c")
+MANY = 32
+POOL = range(1879048192, 1879048192 + 65536)
+
+
+def traces() -> dict[str, set[str]]:
+    """What a run could leave on the host."""
+    return {
+        "cgroups": cgroup_folders(),
+        "mounts": set(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "/tmp": {
+            name for name in os.listdir("/tmp") if not name.startswith(("pyjail-place-", "pyjail-home-"))
+        },
+        "/run": set(os.listdir("/run")) - {"pyjail-ids.lock"},
+        "/dev/shm": set(os.listdir("/dev/shm")),
+    }
+
+
+def left(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is there now and was not before, where its name tells that it is ours."""
+    now = traces()
+    new = {place: now[place] - before[place] for place in now}
+    return {
+        place: {name for name in names if "jail" in name}
+        for place, names in new.items()
+        if any("jail" in n for n in names)
+    }
+
+
+def start_many(pyjail, *words: str, count: int = MANY) -> list[subprocess.Popen[bytes]]:
+    """Jails that say a line when they are up and end when their stdin does."""
+    return [
+        pyjail.popen(
+            "run",
+            *words,
+            "--",
+            *SH,
+            "cat /proc/self/uid_map; id -u; read x; echo $x",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(count)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[bytes]]) -> None:
+    for number, process in enumerate(processes):
+        out, err = process.communicate(b"%d\n" % number, 120)
+        assert (process.returncode, out) == (0, b"%d\n" % number), err
+
+
+def test_thirty_two_at_once(pyjail):
+    before = traces()
+    processes = start_many(pyjail)
+    maps = []
+    for process in processes:
+        maps.append(process.stdout.readline().split())
+        assert process.stdout.readline() == b"1000\n"
+    finish(processes)
+    assert left(before) == {}
+    assert len(maps) == MANY
+
+
+def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
+    """Seen from outside: the payload of each live jail runs as a host user that no other has, and never as 0."""
+    processes = start_many(root_pyjail)
+    ids = []
+    for process in processes:
+        process.stdout.readline()
+        assert process.stdout.readline() == b"1000\n"
+        payload = descendants(process.pid)[-1]
+        ids.append(os.stat(f"/proc/{payload}").st_uid)
+        fields = Path(f"/proc/{payload}/status").read_text()
+        assert {int(n) for n in fields.split("Uid:")[1].split("\n")[0].split()} == {ids[-1]}
+    finish(processes)
+    assert len(set(ids)) == MANY
+    assert 0 not in ids
+    assert all(uid >= 65536 for uid in ids)
+
+
+def test_ids_are_given_back(root_pyjail):
+    """More runs in a row than would fit if each kept its id is too slow to show; that the same comes again is not."""
+    seen = set()
+    for _ in range(20):
+        with root_pyjail.popen(
+            "run", "--", *SH, "echo up; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            seen.add(os.stat(f"/proc/{descendants(process.pid)[-1]}").st_uid)
+            process.stdin.close()
+    assert len(seen) < 20
+
+
+def test_nothing_is_left_after_a_hundred_runs(pyjail):
+    before = traces()
+    for number in range(100):
+        assert (
+            pyjail.run("run", "--", *SH, f"sleep 1000 & echo x >/tmp/f; exit {number % 3}").returncode
+            == number % 3
+        )
+    assert left(before) == {}
+
+
+def test_no_process_is_left(pyjail):
+    """Detached children, in sessions of their own, end with the run."""
+    script = "for i in 1 2 3 4 5; do setsid sleep 1000 & done; (setsid sh -c 'trap \"\" TERM HUP; sleep 1000' &) ; echo up; read x"
+    with pyjail.popen("run", "--", *SH, script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        held = hold(descendants(process.pid))
+        process.stdin.close()
+        process.wait(60)
+    assert len(held) >= 6
+    assert alive_after(held, 60) == []
+
+
+def test_one_that_fails_does_not_disturb_the_others(pyjail):
+    processes = start_many(pyjail, count=4)
+    for process in processes:
+        process.stdout.readline()
+        process.stdout.readline()
+    assert pyjail.run("run", "--", *SH, "kill -9 -1; kill -9 $$").returncode == 137
+    assert pyjail.run("run", "--ro-bind", "/no/such", "--", "/bin/true").returncode == 125
+    finish(processes)
+
+
+def test_jails_do_not_see_each_other(pyjail):
+    """Neither processes, nor files in /tmp and /dev/shm, nor System V objects, nor abstract sockets."""
+    with pyjail.popen(
+        "run",
+        "--",
+        *SH,
+        "echo secret >/tmp/mark; echo secret >/dev/shm/mark; ipcmk -M 64 >/dev/null; echo up; read x",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        other = pyjail.run(
+            "run", "--", *SH, "ls -A /tmp /dev/shm; ipcs -m | grep -c 0x; ls /proc | grep -c '^[0-9]'"
+        )
+        process.stdin.close()
+    assert b"mark" not in other.stdout
+    assert other.stdout.split()[-2] == b"0"

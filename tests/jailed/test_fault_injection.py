@@ -1,0 +1,104 @@
+"""Fail closed: whichever step of a launch fails, the payload never runs and the failure is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.installation import build_module
+from support.launcher import Launcher
+from support.processes import cgroup_folders
+
+# Steps that a run of this host and user never comes to; each with its reason.
+ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join"}
+NOT_REACHED = {
+    "none": "stands for no failure",
+    "plan": "fails before the outcome's place is known; tested below",
+    "raise": "only where the caller's hard limit is below what is asked",
+    "landlock": "only where the kernel has Landlock, or the plan requires it",
+    "seal": "only with a read-only root of tmpfs",
+}
+
+
+@pytest.fixture(scope="module")
+def faulty() -> Iterator[Path]:
+    """The jailer built to fail."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-faulty-") as folder:
+        os.chmod(folder, 0o755)
+        program = Path(folder, "jailer")
+        build_module().compile_jailer(program, variant="fault")
+        yield program
+
+
+def steps(program: Path) -> list[str]:
+    return subprocess.run([program, "steps"], capture_output=True, text=True, check=True).stdout.split()
+
+
+def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int, dict[str, object], bool]:
+    """Run a payload that writes a marker, with `step` failing: exit status, outcome, whether the payload ran."""
+    marker, outcome = place / "marker", place / "outcome"
+    plan = pyjail.run("plan", "--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", "9", "--hostname", "x",
+                      "--", "/usr/bin/touch", "/data/marker")
+    assert plan.returncode == 0, plan.stderr
+    (place / "plan").write_bytes(plan.stdout)
+    with open(os.devnull, "rb") as null:
+        nine = os.dup2(null.fileno(), 9)
+        result = pyjail.run("run", str(place / "plan"), program=faulty, env={"PYJAIL_FAULT_STEP": step}, pass_fds=[nine])
+        os.close(nine)
+    text = outcome.read_text() if outcome.exists() else ""
+    return result.returncode, json.loads(text) if text else {}, marker.exists()
+
+
+def test_without_a_fault_it_runs(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    """The check of all others: the marker does appear."""
+    status, outcome, ran = attempt(pyjail, faulty, place, "")
+    assert (status, ran, outcome["status"]) == (0, True, "exited")
+
+
+def test_every_step_that_fails_keeps_the_payload_from_running(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    names = steps(faulty)
+    assert len(names) > 20
+    before = cgroup_folders()
+    wrong = {}
+    for step in names:
+        if step in NOT_REACHED or (step in ROOT_ONLY and not pyjail.user.is_root):
+            continue
+        (place / "outcome").unlink(missing_ok=True)
+        status, outcome, ran = attempt(pyjail, faulty, place, step)
+        error = outcome.get("error")
+        told = error.get("step") if isinstance(error, dict) else None
+        # The command itself failing is 126, and where the outcome cannot be written there is none to read.
+        expected = {"exec": (126, "exited", "exec"), "outcome": (125, None, None)}.get(step, (125, "setup-failed", step))
+        if ran or (status, outcome.get("status"), told) != expected:
+            wrong[step] = (status, outcome.get("status"), told, "RAN" if ran else "did not run")
+        (place / "marker").unlink(missing_ok=True)
+    assert wrong == {}
+    assert not {folder for folder in cgroup_folders() - before if "pyjail" in folder}
+
+
+def test_a_plan_that_cannot_be_read_runs_nothing(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    status, _, ran = attempt(pyjail, faulty, place, "plan")
+    assert (status, ran) == (125, False)
+
+
+def test_every_failure_is_a_sentence(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    for step in ("clone", "id-map", "mount", "pivot", "seccomp", "session"):
+        (place / "outcome").unlink(missing_ok=True)
+        _, outcome, _ = attempt(pyjail, faulty, place, step)
+        error = outcome["error"]
+        assert isinstance(error, dict)
+        assert error["errno_name"] == "EIO"
+        assert str(error["message"]).startswith("cannot ")
+
+
+def test_the_released_jailer_has_no_fault_to_select(pyjail: Launcher) -> None:
+    """The variable is the tests' own: in the program that is installed it is not even mentioned."""
+    assert b"PYJAIL_FAULT" not in pyjail.installation.jailer.read_bytes()
+    assert b"PYJAIL_FAULT" not in pyjail.installation.pyjail.read_bytes()
+    result = pyjail.run("run", "--", "/bin/true", env={"PYJAIL_FAULT_STEP": "seccomp"})
+    assert result.returncode == 0

@@ -1,0 +1,78 @@
+"""Independent black-box probes of containment, run inside a jail and around it (see support/features.py for where
+they are looked for). Nothing may be unsafe, and whatever does not apply must be on the list, with its reason."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+
+from support.features import missing, probes_file
+from support.installation import SYSTEM_PYTHON
+from support.launcher import Launcher
+
+MEMORY, PIDS, TMP, INODES = 256 << 20, 128, 64 << 20, 65536
+LIMITS = ["--pids-limit", str(PIDS), "--disk-limit", str(TMP), "--inode-limit", str(INODES)]
+
+NO_HARNESS = "needs the harness around it; its own test runs that"
+INSIDE_NULL = {
+    **dict.fromkeys(("canary_fd", "canary_files", "canary_pid_unreachable", "canary_tcp_unreachable", "canary_hostname", "peer_artifacts_invisible"), NO_HARNESS),
+    "mountinfo_hides_host_paths": "informational: mountinfo shows which host folder a bind comes from; it names no other",
+}
+HARNESS_NULL = {
+    "mountinfo_hides_host_paths": INSIDE_NULL["mountinfo_hides_host_paths"],
+    "peer_artifacts_invisible": "one jail alone; h_two_jails_isolated runs it in pairs",
+    "h_output_cap": "a cap on output is not offered yet",
+    "h_wall_clock": "given only to the run that has a timeout",
+    "ns_time": "see below",
+}
+ORDINARY_NULL = {
+    "setgroups_denied_or_empty": "an ordinary user cannot drop groups of the caller's; there are none here",
+    "d_mem_single": "no cgroup: the whole jail's memory cannot be limited, and is not said to be",
+    "d_mem_tmpfs_shm_memfd": "no cgroup: as above",
+}
+
+
+def options(pyjail: Launcher) -> list[str]:
+    memory = ["--memory", str(MEMORY)] if pyjail.user.is_root else []
+    return ["--pids", str(PIDS), "--tmp-size", str(TMP), *memory]
+
+
+def limits(pyjail: Launcher) -> list[str]:
+    """What the probes overshoot: the jail's own limits; memory only where it is held over the whole jail."""
+    return ["--destructive", *LIMITS, *(["--mem-limit", str(MEMORY)] if pyjail.user.is_root else [])]
+
+
+def verdict(text: bytes, allowed: dict[str, str]) -> dict[str, str]:
+    """What is wrong: every unsafe probe, and every undecided one that is not on the list."""
+    found = [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
+    assert len(found) > 10, text
+    return {probe["name"]: f"{probe['safe']}: {probe['detail']}" for probe in found
+            if probe["safe"] is False or (probe["safe"] is None and probe["name"] not in allowed)}
+
+
+def allowed(pyjail: Launcher, base: dict[str, str]) -> dict[str, str]:
+    return base if pyjail.user.is_root and missing("cgroup") is None else {**base, **ORDINARY_NULL}
+
+
+def test_inside(pyjail: Launcher, require: Callable[[str], None]) -> None:
+    require("probes")
+    result = pyjail.run("run", *options(pyjail), "--", SYSTEM_PYTHON, "-", *limits(pyjail), input=probes_file().read_bytes())
+    assert result.returncode == 0, result.stderr
+    assert verdict(result.stdout, allowed(pyjail, INSIDE_NULL)) == {}
+
+
+def test_around(pyjail: Launcher, require: Callable[[str], None]) -> None:
+    """The same file drives the launcher from the host: life cycle, canaries, terminals, two jails at once."""
+    require("probes")
+    script = pyjail.user.home / "probes.py"
+    script.write_bytes(probes_file().read_bytes())
+    # Others use this machine too: only what this launcher makes is a leftover.
+    others = ["--ignore-leftover", "file /tmp/*", "--ignore-leftover", "file /run/*", "--ignore-leftover", "file /var/*",
+              "--ignore-leftover", "cgroup *", "--ignore-leftover", "mount *"]
+    with pyjail.popen("-I", str(script), "harness", *limits(pyjail), *others, "--expect-wall", "20", "--",
+                      str(pyjail.installation.pyjail), "run", *options(pyjail), "--timeout", "20s", "--grace", "1s", "--",
+                      program=SYSTEM_PYTHON, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert verdict(out, allowed(pyjail, HARNESS_NULL)) == {}

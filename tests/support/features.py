@@ -1,0 +1,84 @@
+"""What this host offers, asked for by name: `require` is the only place in the tests that may skip."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_LANDLOCK_CREATE_RULESET = 444
+_UNSHARE = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x10000000) != 0)"
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def wanted() -> frozenset[str]:
+    """The features that PYJAIL_REQUIRE names: their absence is a failure, not a skip."""
+    return frozenset(word for word in os.environ.get("PYJAIL_REQUIRE", "").split(",") if word)
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "needs to be run as root"
+
+
+def _userns() -> str | None:
+    ended = subprocess.run([sys.executable, "-I", "-S", "-c", _UNSHARE], check=False)
+    return "user namespaces are not to be had here" if ended.returncode else None
+
+
+def _cgroup() -> str | None:
+    """A memory cgroup that this user may make children of: v1, or v2 with the controller on."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            # Seen from a container the path may lie outside of the mount: its top is then ours.
+            for folder in ("/sys/fs/cgroup/memory" + path, "/sys/fs/cgroup/memory"):
+                if os.access(folder, os.W_OK):
+                    return None
+        if number == "0":
+            control = Path("/sys/fs/cgroup" + path, "cgroup.subtree_control")
+            if os.access(control, os.W_OK) and "memory" in control.read_text():
+                return None
+    return "no writable memory cgroup"
+
+
+def _seccomp() -> str | None:
+    return None if os.path.exists("/proc/sys/kernel/seccomp/actions_avail") else "the kernel has no seccomp"
+
+
+def _landlock() -> str | None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return None if libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1) > 0 else "the kernel has no Landlock"
+
+
+def probes_file() -> Path:
+    """The black-box containment probes: $PYJAIL_PROBES, or beside the project."""
+    return Path(os.environ.get("PYJAIL_PROBES") or PROJECT.parent / "shared" / "probes.py")
+
+
+def _probes() -> str | None:
+    return None if probes_file().is_file() else f"no containment probes at {probes_file()} (PYJAIL_PROBES names them)"
+
+
+_CHECKS = {"root": _root, "userns": _userns, "cgroup": _cgroup, "seccomp": _seccomp, "landlock": _landlock,
+           "probes": _probes}
+
+
+@cache
+def missing(feature: str) -> str | None:
+    """Why `feature` is not to be had here, or None."""
+    return _CHECKS[feature]()
+
+
+def require(feature: str) -> None:
+    """Skip the test where the host lacks `feature`; fail it where PYJAIL_REQUIRE says that it must be there."""
+    why = missing(feature)
+    if why is None:
+        return
+    if feature in wanted():
+        pytest.fail(f"PYJAIL_REQUIRE names {feature}, but: {why}")
+    pytest.skip(why)

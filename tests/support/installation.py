@@ -1,0 +1,81 @@
+"""An installation of this checkout that every user of the machine may read, made once a session.
+
+The checkout may lie under a folder that only its owner enters, and its interpreter too. So the packages are
+copied beside the system's own Python, the native programs compiled anew from the sources under test.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from support.features import PROJECT
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+_PACKAGES = ("jail", "rlimits", "seccomp")
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.o")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the programs under test are."""
+
+    folder: Path
+
+    @property
+    def pyjail(self) -> Path:
+        return self.folder / "bin" / "pyjail"
+
+    @property
+    def jailer(self) -> Path:
+        return self.packages / "jail" / "jailer" / "jailer"
+
+    @property
+    def packages(self) -> Path:
+        """What an interpreter that is to `import jail` has on its path."""
+        return next((self.folder / "lib").glob("python3.*")) / "site-packages"
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python3"
+
+
+def build_module() -> ModuleType:
+    """jail/jailer/build.py, the one place that knows how the jailer is compiled."""
+    spec = importlib.util.spec_from_file_location("jailer_build", PROJECT / "jail" / "jailer" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def installed() -> Iterator[Installation]:
+    folder = Path(tempfile.mkdtemp(prefix="pyjail-installed-"))
+    try:
+        folder.chmod(0o755)
+        subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(folder)], check=True)
+        made = Installation(folder)
+        for package in _PACKAGES:
+            shutil.copytree(PROJECT / package, made.packages / package, ignore=_NOT_COPIED)
+        build = build_module()
+        build.compile_jailer(made.jailer)
+        build.compile_jailer(made.pyjail, front=True)
+        script = folder / "bin" / "pyjail-python"
+        script.write_text(f"#!{made.python}\nfrom jail.cli import main\n\nraise SystemExit(main())\n")
+        script.chmod(0o755)
+        # Byte code beforehand: an ordinary user could not store it, and each cold start would compile again.
+        subprocess.run([made.python, "-m", "compileall", "-q", str(made.packages)], check=True)
+        yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
