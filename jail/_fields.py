@@ -152,7 +152,8 @@ BIG_ENDIAN = (1, 0, 2, 3, 7, 6, 5, 4)  # which byte of an instruction in memory 
 
 
 def _write_program(program: bytes) -> str:
-    """Instructions as the kernel takes them (struct sock_filter: u16 code, u8 jt, u8 jf, u32 k) as hex numbers."""
+    """Instructions as the kernel takes them (struct sock_filter: u16 code, u8 jt, u8 jf, u32 k) as hex
+    numbers."""
     numbers = bytearray(len(program))
     for at, source in enumerate(BIG_ENDIAN):
         numbers[at::8] = program[source::8]

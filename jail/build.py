@@ -59,8 +59,9 @@ def build_plan(
 ) -> Plan:
     """The plan of a run.
 
-    `command` may be empty where the jailer is given the words later. `outcome` is the descriptor or the absolute
-    path of the file that the outcome line is written to. `program` is the filter that `jail.seccomp` names.
+    `command` may be empty where the jailer is given the words later. `outcome` is the descriptor or the
+    absolute path of the file that the outcome line is written to. `program` is the filter that `jail.seccomp`
+    names.
 
     Raises SpecError for what makes no sense, UnsupportedError for what this host cannot hold.
     """
@@ -191,8 +192,8 @@ def _tmpfs(mount: Tmpfs, jail: Jail) -> Mount:
 
 
 def _landlock(jail: Jail) -> Iterator[Directive]:
-    """Everything below the root may be read and executed, what is writable may be written: what the mounts say too.
-    Beyond them this keeps out whatever is reached without a path below the root."""
+    """Everything below the root may be read and executed, what is writable may be written: what the mounts
+    say too. Beyond them this keeps out whatever is reached without a path below the root."""
     if "landlock" in jail.without:
         return
     yield Landlock(False, "/")

@@ -8,7 +8,8 @@ PROGRAMS = "/usr"
 """Programs and libraries, shown read-only; `host.TOP` names the other places, mostly links into this one."""
 
 ETC = ("/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/alternatives")
-"""What many programs need of the host's /etc and gives nothing away; passed over where absent. Each costs a mount."""
+"""What many programs need of the host's /etc and gives nothing away; passed over where absent. Each costs a
+mount."""
 
 ETC_OF_NETWORK = ("/etc/resolv.conf", "/etc/hosts")
 """The same where the caller's network is used, whose names these resolve."""
@@ -37,8 +38,9 @@ PROC_MASKS = (
     "scsi",
     "timer_list",
 )
-"""What is hidden of /proc: hardware, keys, addresses and other people's timing; none of it is namespaced. All else
-there is the kernel's general statistics, or needs rights that no payload has (vmallocinfo, slabinfo, kpage*)."""
+"""What is hidden of /proc: hardware, keys, addresses and other people's timing; none of it is namespaced. All
+else there is the kernel's general statistics, or needs rights that no payload has (vmallocinfo, slabinfo,
+kpage*)."""
 
 # ---- files of our own ----
 
@@ -72,7 +74,8 @@ def hosts(hostname: str) -> str:
 
 
 def nsswitch(network: str) -> str:
-    """Where names are looked up: in the files here, and those of other hosts by DNS where there is a network."""
+    """Where names are looked up: in the files here, and those of other hosts by DNS where there is a
+    network."""
     names = "files dns" if network == "host" else "files"
     return f"passwd: files\ngroup: files\nhosts: {names}\nservices: files\nprotocols: files\n"
 

@@ -14,7 +14,8 @@ class Key:
 
 @record(frozen=True)
 class Depends:
-    """What lstat(2) said of a path: `kind` is absent, file, dir, symlink or other; None is what does not count."""
+    """What lstat(2) said of a path: `kind` is absent, file, dir, symlink or other; None is what does not
+    count."""
 
     kind: str
     path: str

@@ -37,8 +37,8 @@ class UnsupportedError(JailError):
 class LaunchError(JailError, OSError):
     """The jail could not be set up; the payload never ran.
 
-    `step` is what failed, on which `object`, with `errno` (0 where none applies); `line` is the plan's line or 0;
-    `hint` says what to do about it, or is "".
+    `step` is what failed, on which `object`, with `errno` (0 where none applies); `line` is the plan's line
+    or 0; `hint` says what to do about it, or is "".
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class LaunchError(JailError, OSError):
 
 
 class PayloadFailed(JailError):  # noqa: N818 - not an error of ours
-    """The payload ran and did not exit with 0; raised by `Outcome.check` only. `outcome` tells how it ended."""
+    """The payload ran and did not exit with 0; raised by `Outcome.check` only. `outcome` tells how it
+    ended."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.describe())

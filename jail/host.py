@@ -1,4 +1,4 @@
-"""`Host`: the facts about this machine and caller that a plan is built from. Cheap reads, nothing tried out."""
+"""`Host`: the facts about this machine and caller that a plan is built from. Cheap reads, no trials."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ POOLS = (
     (100_000, 8_192),
     (57_344, 3_072),
 )
-"""Ranges of host ids for runs by root, by preference: the first that this user namespace maps is taken. They avoid
-what distributions give to accounts, to subordinate ids where there is room, and to systemd's dynamic users."""
+"""Ranges of host ids for runs by root, by preference: the first that this user namespace maps is taken. They
+avoid what distributions give to accounts, to subordinate ids where there is room, and to systemd's dynamic
+users."""
 
 
 @record(frozen=True)
@@ -41,7 +42,8 @@ class Host:
     euid: int
     egid: int
     pool: tuple[int, int] | None = None
-    """First id and number of the host ids that runs may take theirs from; None: the caller's own id is used."""
+    """First id and number of the host ids that runs may take theirs from; None: the caller's own id is
+    used."""
     controllers: tuple[Controller, ...] = ()
     facts: tuple[Depends, ...] = ()
     """What lstat(2) said of everything that was looked at."""

@@ -43,9 +43,10 @@ def run(
 ) -> Outcome:
     """Run a command in a jail and wait for its end.
 
-    `argv` is the command and its arguments, found in the jail's PATH. `jail` is the default jail if left out. The
-    streams are as in subprocess.run: None for the caller's own, a descriptor, a file or subprocess.DEVNULL;
-    subprocess.PIPE is not offered, since nothing here reads it. `host` is probed if left out.
+    `argv` is the command and its arguments, found in the jail's PATH. `jail` is the default jail if left out.
+    The streams are as in subprocess.run: None for the caller's own, a descriptor, a file or
+    subprocess.DEVNULL; subprocess.PIPE is not offered, since nothing here reads it. `host` is probed if left
+    out.
 
     A command that cannot be started is an outcome with exit code 126 or 127, not an exception.
 

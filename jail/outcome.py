@@ -17,8 +17,8 @@ SETUP_FAILED = 125
 
 @record(frozen=True)
 class Failure:
-    """What could not be set up: the `step`, on which `object`, the plan's `line` or 0, `errno` or 0, and a `hint`.
-    With the step `exec` the jail was fine and the command could not be started."""
+    """What could not be set up: the `step`, on which `object`, the plan's `line` or 0, `errno` or 0, and a
+    `hint`. With the step `exec` the jail was fine and the command could not be started."""
 
     step: str = ""
     object: str = ""
@@ -31,11 +31,12 @@ class Failure:
 
 @record(frozen=True)
 class Outcome:
-    """How a run ended. What this host does not measure is None. Nothing that the payload writes can change it."""
+    """How a run ended. What this host does not measure is None. Nothing that the payload writes can change
+    it."""
 
     status: str
-    """`exited`, `signaled`, `timed-out`, `cpu-exceeded`, `out-of-memory`, `killed` (the caller asked for the end)
-    or `setup-failed` (the payload never ran)."""
+    """`exited`, `signaled`, `timed-out`, `cpu-exceeded`, `out-of-memory`, `killed` (the caller asked for the
+    end) or `setup-failed` (the payload never ran)."""
     exit_code: int | None = None
     signal: int | None = None
     wall_seconds: float | None = None
@@ -57,8 +58,8 @@ class Outcome:
 
     @property
     def returncode(self) -> int:
-        """The exit status of `pyjail run`: the payload's own, 128+N for signal N, 124 for a time limit, 125 where
-        the jail could not be set up."""
+        """The exit status of `pyjail run`: the payload's own, 128+N for signal N, 124 for a time limit, 125
+        where the jail could not be set up."""
         if self.status == "setup-failed":
             return SETUP_FAILED
         if self.status in ("timed-out", "cpu-exceeded"):
@@ -118,7 +119,8 @@ class Outcome:
 
 
 def _known(kind: type[Outcome] | type[Failure], values: Mapping[str, object]) -> dict[str, Any]:
-    """The values of the fields that the record has; null is as good as absent in those that are never None."""
+    """The values of the fields that the record has; null is as good as absent in those that are never
+    None."""
     return {
         name: values[name]
         for name in kind.__match_args__

@@ -1,4 +1,4 @@
-"""`Plan`: what one run does, as typed directives and as the text that the jailer executes. See docs/plan.md."""
+"""`Plan`: what one run does, as typed directives and as the jailer's text. See docs/plan.md."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "escape"]
 
 HEADER = b"jailer 1"
+END = b"end"
 
 
 def _write_depends(given: Depends) -> list[str]:
@@ -160,8 +161,8 @@ EXACT = form.either({"exact": True, "at-most": False})
 
 @record(frozen=True)
 class Shape:
-    """How one kind of directive stands on a line: the number of fields, both ways of translation, and where it
-    may stand only once what makes two of them the same."""
+    """How one kind of directive stands on a line: the number of fields, both ways of translation, and where
+    it may stand only once what makes two of them the same."""
 
     word: str
     least: int
@@ -277,12 +278,13 @@ class Plan:
         for directive in self.directives:
             shape = SHAPES[directive.__class__]
             lines.append(b" ".join([shape.word.encode(), *map(encode, shape.write(directive))]))
-        lines.append(b"")
+        lines += [END, b""]
         return b"\n".join(lines)
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Plan:
-        """The plan that the text holds, refused by the same rules as the jailer's. Raises SpecError with `.line`."""
+        """The plan that the text holds, refused by the same rules as the jailer's. Raises SpecError with
+        `.line`."""
         if b"\0" in text:
             raise SpecError(
                 "a NUL byte: this is not a plan", "plan", text[: text.index(b"\0")].count(b"\n") + 1
@@ -295,8 +297,13 @@ class Plan:
         start = 1 if lines and lines[0].startswith(b"#!") else 0
         if lines[start : start + 1] != [HEADER]:
             raise SpecError(f"not a plan of this version: expected {HEADER.decode()!r}", "plan", start + 1)
+        end = lines.index(END) if END in lines else len(lines)
+        if lines[end:] != [END]:
+            lost = end == len(lines)
+            why = "no line 'end': the plan is cut off" if lost else "nothing may follow the line 'end'"
+            raise SpecError(why, "plan", end + 1 if lost else end + 2)
         reader = _Reader()
-        for number, line in enumerate(lines[start + 1 :], start + 2):
+        for number, line in enumerate(lines[start + 1 : end], start + 2):
             if line and not line.startswith(b"#"):
                 try:
                     reader.take(number, form.split(line))
@@ -307,7 +314,8 @@ class Plan:
 
 
 class _Reader:
-    """What counts across the lines of one text: what may stand only once, what must come first, what must be there."""
+    """What counts across the lines of one text: what may stand only once, what must come first, what must be
+    there."""
 
     def __init__(self) -> None:
         self.directives: list[Directive] = []

@@ -21,7 +21,8 @@ NPROC_COUNTS_THE_JAIL = (5, 14)
 
 
 def resources(jail: Jail, host: Host) -> Iterator[Directive]:
-    """The directives that hold the jail's limits. Raises UnsupportedError where one that was asked for cannot be."""
+    """The directives that hold the jail's limits. Raises UnsupportedError where one that was asked for cannot
+    be."""
     limits = jail.limits
     yield from _memory(jail, host)
     yield from _pids(jail, host)
@@ -81,7 +82,7 @@ def _memory(jail: Jail, host: Host) -> Iterator[Directive]:
         raise UnsupportedError(
             "memory",
             "a memory cgroup in which this user may make another",
-            "run as root, or accept a limit on each process instead of all together with --allow-weaker memory",
+            "run as root, or accept a limit on each process instead with --allow-weaker memory",
         )
     yield Rlimit("data", size, size, exact=asked is not None)
     yield Enforced("memory", "rlimit")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 WEAKER = ("memory", "pids")
-"""What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole jail."""
+"""What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole
+jail."""
 
 WITHOUT = ("proc", "tmp", "shm", "etc", "landlock")
 """What `Jail.without` may hold: parts of the default jail that can be taken away."""
@@ -28,9 +29,9 @@ MAX_DESCRIPTORS = 64
 class Bind:
     """A file or folder of the host, shown inside. Raises SpecError.
 
-    `source` is an absolute path on the host, `target` one in the jail. `writable`: the payload may change it, with
-    the rights of the source's owner where the jail has ids of its own. `optional`: an absent source is passed over.
-    Never followed by setuid bits or device nodes.
+    `source` is an absolute path on the host, `target` one in the jail. `writable`: the payload may change it,
+    with the rights of the source's owner where the jail has ids of its own. `optional`: an absent source is
+    passed over. Never followed by setuid bits or device nodes.
     """
 
     source: str
@@ -61,8 +62,8 @@ class Tmpfs:
 class Jail:
     """What a payload may see and use. Frozen; `dataclasses.replace` makes variations. Raises SpecError.
 
-    The default is the whole default policy: no host file but programs and libraries, read-only; no network; no
-    privilege; the limits of `Limits`; a filter of system calls.
+    The default is the whole default policy: no host file but programs and libraries, read-only; no network;
+    no privilege; the limits of `Limits`; a filter of system calls.
     """
 
     root: str = "host"

@@ -1,4 +1,4 @@
-"""Which cgroups this process may make cgroups in: read from two files of /proc, see cgroups(7) and proc(5)."""
+"""Which cgroups this process may make cgroups in: from two files of /proc; see cgroups(7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @record(frozen=True)
 class Controller:
-    """One cgroup controller as this process finds it. In version 2, where one tree has all, `name` is empty."""
+    """One cgroup controller as this process finds it. In version 2, where one tree has all, `name` is
+    empty."""
 
     version: int
     name: str

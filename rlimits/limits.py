@@ -9,8 +9,10 @@ from rlimits.units import INFINITY, MOST, MOST_SECONDS, parse_count, parse_durat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-# field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit", so
+# field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit",
+# so
 # where 0 would mean the opposite of what it says the least is 1.
 RULES: dict[str, tuple[Callable[[str, str], int | float], int, bool]] = {
     "memory": (parse_size, 1, True),
@@ -64,8 +66,8 @@ class Limits:
     memlock: int | None = None
     """Bytes that each process may lock into memory."""
     core: int | None = None
-    """Bytes of a core dump. A limit of 1 makes none and, unlike 0, also keeps one from a core_pattern that is a
-    pipe; see core(5)."""
+    """Bytes of a core dump. A limit of 1 makes none and, unlike 0, also keeps one from a core_pattern that is
+    a pipe; see core(5)."""
 
     def __post_init__(self) -> None:
         for field, (parser, least, endless) in RULES.items():
@@ -79,12 +81,11 @@ class Limits:
 
         Raises LimitError; TypeError for a name that is no limit.
         """
-        return cls(
-            **{
-                field: RULES[field][0](text, field) if isinstance(text, str) and field in RULES else text
-                for field, text in texts.items()
-            }
-        )  # type: ignore[arg-type]
+        values: dict[str, Any] = {}
+        for field, text in texts.items():
+            is_text = isinstance(text, str) and field in RULES
+            values[field] = RULES[field][0](str(text), field) if is_text else text
+        return cls(**values)
 
 
 def _check(field: str, value: object, least: int, endless: bool, seconds: bool) -> None:

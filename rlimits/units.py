@@ -1,4 +1,4 @@
-"""Sizes, durations and counts as people write them. Numbers are exact: nothing passes through a float but seconds."""
+"""Sizes, durations and counts as people write them. Sizes and counts never pass through a float."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ Why a cached plan can be neither stale nor foreign:
   the current folder, user, groups, pyjail's version, the kernel's release and boot id. The file's name is a
   hash of the key, the file itself holds the key in full, and the front compares it byte for byte.
 - All else that was read to build it stands in `depends` lines, with what lstat(2) said **before** it was
-  read: the configuration and policy files, each symbolic link on the way to them, pyjail's own modules. A
-  file that changes later has another inode, size, mtime or ctime, and ctime cannot be set back. A file that
-  changed less than two seconds before it was read could change again within one tick of its clock: then
-  nothing is stored.
+  read: the configuration and policy files, each symbolic link on the way to them, pyjail's own modules, the
+  cgroups. A file that changes later has another inode, size, mtime or ctime, and ctime cannot be set back. A
+  file that changed less than two seconds before it was read could change again within one tick of its clock:
+  then nothing is stored.
 - Only plans whose words before `--` are options alone are stored, because the front takes what follows the
   first `--` as the command. The command, uid slot, cgroup and passed variables are never part of a plan.
 - The folder is opened without following a link and must belong to the effective user with no rights for
@@ -33,10 +33,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jail.host import Host
+
 MAX_PLANS = 256
 SETTLED_NS = 2_000_000_000
 MAX_LINKS = 40
 MAX_DEPENDS = 256  # of a plan, as the front reads it
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -94,15 +97,17 @@ def open_trusted(name: str, parent: int | None, create: bool, path: str = "") ->
 
 
 class Sources:
-    """The files that a plan is built from: `add` each one before it is read."""
+    """The files that a plan is built from: `add` each one before it is read. `settle`: how many nanoseconds
+    ago one must have changed for the plan to be kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: int = SETTLED_NS) -> None:
+        self.settle = settle
         self.facts: list[Depends] = []
         self.settled = True
 
     def add(self, path: str) -> None:
-        """Note a file and the symbolic links on the way to it, as they are now. Only what has been as it is for
-        a while can be told from what it becomes later."""
+        """Note a file and the symbolic links on the way to it, as they are now. Only what has been as it is
+        for a while can be told from what it becomes later."""
         for _ in range(MAX_LINKS):
             known = fact(path)
             self.facts.append(known)
@@ -116,10 +121,19 @@ class Sources:
                 break
         self.settled = False
 
-    @staticmethod
-    def is_old(known: Depends) -> bool:
+    def add_cgroups(self, host: Host) -> None:
+        """Note which cgroups there were: a plan that does without one must not outlive its coming. One not
+        ours to divide counts with its ctime, which is that of the last chown or chmod."""
+        self.facts += (fact(path) for path in CGROUPS)
+        for known in host.controllers:
+            if known.version == 2 or known.name in ("memory", "pids"):
+                found = os.lstat(known.path)
+                self.facts.append(Depends("dir", known.path, found.st_dev, found.st_ino,
+                                          ctime=None if known.writable else found.st_ctime_ns))
+
+    def is_old(self, known: Depends) -> bool:
         """Whether it changed long enough ago for its next change to have another time."""
-        return known.ctime is not None and known.ctime < time.time_ns() - SETTLED_NS
+        return known.ctime is not None and known.ctime < time.time_ns() - self.settle
 
 
 def modules() -> Iterator[Depends]:

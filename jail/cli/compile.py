@@ -7,7 +7,7 @@ import os
 
 from jail.cli.cache import Sources
 from jail.cli.parse import Parsed, UsageError
-from jail.cli.run import check_command, plan_of
+from jail.cli.run import check_command, lasting, plan_of
 from jail.launch import jailer_path
 
 MAX_LINE = 255  # the kernel reads 256 bytes of a #! line (BINPRM_BUF_SIZE)
@@ -22,7 +22,7 @@ def compile_jail(parsed: Parsed) -> int:
                          "pyjail compile -o FILE [options] [--] COMMAND [ARG...]")
     check_command("compile -o FILE", parsed.words)
     first = interpreter_line(os.fsencode(jailer_path()))
-    plan = plan_of(parsed, parsed.words, Sources())
+    plan = lasting(plan_of(parsed, parsed.words, Sources()))
     try:
         write_executable(output.text, first + plan.to_bytes())
     except OSError as error:

@@ -91,4 +91,4 @@ def shown(value: object) -> str:
     for kind, word in kinds:
         if isinstance(value, kind):
             return f"{word} {str(value).lower() if kind is bool else repr(value)}"
-    return {list: "a list", dict: "a table"}.get(type(value), "a date or time")
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date or time"

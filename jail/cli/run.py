@@ -10,21 +10,18 @@ from jail.build import build_plan
 from jail.cli.cache import Sources, folder, store
 from jail.cli.parse import Parsed, UsageError
 from jail.cli.tojail import host_path, is_policy_file, make_jail, make_outcome
+from jail.directives import Depends
 from jail.host import Host
-from jail.launch import exec_jailer
+from jail.launch import exec_jailer, load_program
+from jail.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
-
-    from jail.plan import Plan
-    from jail.spec import Jail
-    from seccomp import Program
 
 
 def run(parsed: Parsed, key: tuple[str, str] | None,
-        become: Callable[[Plan, Sequence[str]], NoReturn] = exec_jailer) -> int:
+        become: Callable[[Plan, Sequence[str]], object] = exec_jailer) -> int:
     """Build the plan, keep it under the key, become the jailer. Comes back only by an error, or if `become`
     does.
 
@@ -43,8 +40,13 @@ def show_plan(parsed: Parsed) -> int:
     """Print the plan as the jailer would read it."""
     if parsed.words:
         check_command("plan", parsed.words)
-    sys.stdout.buffer.write(plan_of(parsed, parsed.words, Sources()).to_bytes())
+    sys.stdout.buffer.write(lasting(plan_of(parsed, parsed.words, Sources())).to_bytes())
     return 0
+
+
+def lasting(plan: Plan) -> Plan:
+    """The plan without what only the cache asks for."""
+    return Plan(tuple(each for each in plan.directives if not isinstance(each, Depends)))
 
 
 def check_command(name: str, words: Sequence[str]) -> None:
@@ -65,21 +67,15 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
         sources.add(path)
         settings = read_config(path) + settings
     jail = make_jail(settings)
-    program = load_program(jail, sources)
-    return build_plan(jail, command, Host.probe(), outcome=make_outcome(settings), program=program)
+    if jail.seccomp != "off":
+        sources.add(jail.seccomp if is_policy_file(jail.seccomp) else shipped_policy(jail.seccomp))
+    program = load_program(jail)
+    host = Host.probe()
+    sources.add_cgroups(host)
+    return build_plan(jail, command, host, outcome=make_outcome(settings), program=program)
 
 
-def load_program(jail: Jail, sources: Sources) -> Program | None:
-    """The filter that the jail names. Raises UsageError."""
-    name = jail.seccomp
-    if name == "off":
-        return None
+def shipped_policy(name: str) -> str:
+    """The file of a shipped profile."""
     import seccomp
-    profiles = os.path.join(os.path.dirname(seccomp.__file__), "profiles")
-    sources.add(name if is_policy_file(name) else f"{profiles}/{name}.toml")
-    try:
-        return seccomp.load(name, jail.strict)
-    except OSError as error:
-        raise UsageError(f"--seccomp: cannot read {name}: {error.strerror}") from None
-    except (seccomp.PolicyError, seccomp.LibraryMissingError) as error:
-        raise UsageError(f"--seccomp: {error}") from None
+    return os.path.join(os.path.dirname(seccomp.__file__), "profiles", f"{name}.toml")

@@ -5,14 +5,28 @@
 #include <linux/random.h>
 #include <linux/time_types.h>
 
+#define PREFIX "pyjail-"
+#define LOCK_EXCLUSIVE 2
+#define LOCK_AT_ONCE 4
+#define REMOVE_FOLDER 0x200 /* AT_REMOVEDIR */
+
 static char name_memory[48]; /* the same name below every controller */
+
+/* getdents64(2) */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
 
 static const char *make_name(void)
 {
     struct line name = {name_memory, sizeof name_memory, 0, false};
     uint32_t random = 0;
     SYS(__NR_getrandom, &random, sizeof random, GRND_NONBLOCK);
-    line_text(&name, "pyjail-");
+    line_text(&name, PREFIX);
     line_number(&name, (unsigned long)SYS_0(__NR_getpid), 10);
     line_char(&name, '-');
     line_number(&name, random, 16);
@@ -76,19 +90,50 @@ static long open_parent(const struct cgroup *c)
         own += text_length(c->mountroot);
     line_text(&path, c->mountpoint);
     line_text(&path, own);
-    return path.full ? -ENAMETOOLONG : sys_open(AT_FDCWD, path.data, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    return path.full ? -ENAMETOOLONG : sys_open(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+/* Open a run's cgroup and lock it: the lock is its supervisor's life sign, and ends with it however it ends. */
+static long open_locked(int parent, const char *name, int at_once)
+{
+    long fd = sys_open(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    long done = fd < 0 ? fd : SYS(__NR_flock, fd, LOCK_EXCLUSIVE | at_once);
+    if (fd >= 0 && done < 0)
+        sys_close((int)fd);
+    return done < 0 ? done : fd;
+}
+
+/* Remove the cgroups of runs whose supervisor was killed. One with processes left is busy and stays. */
+static void reclaim(int parent)
+{
+    char entries[4096] __attribute__((aligned(8)));
+    long n;
+    while ((n = SYS(__NR_getdents64, parent, entries, sizeof entries)) > 0)
+        for (long at = 0; at < n;) {
+            const struct entry *e = (const struct entry *)(const void *)(entries + at);
+            at += e->length;
+            long fd = text_starts(e->name, PREFIX) ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
+            if (fd < 0)
+                continue;
+            SYS(__NR_unlinkat, parent, e->name, REMOVE_FOLDER);
+            sys_close((int)fd);
+        }
 }
 
 static long make(struct cgroup *c, const char *name)
 {
+    struct stat st;
     long done = open_parent(c);
     if (done < 0)
         return done;
     c->parent = (int)done;
-    done = SYS(__NR_mkdirat, c->parent, name, 0755);
-    if (done < 0 && done != -EEXIST) /* controllers that are mounted together share it */
-        return done;
-    done = sys_open(c->parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    reclaim(c->parent);
+    do { /* another run's reclaiming may catch it before the lock does */
+        done = SYS(__NR_mkdirat, c->parent, name, 0755);
+        if (done < 0 && done != -EEXIST) /* controllers that are mounted together share it */
+            return done;
+        done = open_locked(c->parent, name, 0);
+    } while (done == -ENOENT || (done >= 0 && sys_lstatat(c->parent, name, &st) == -ENOENT && sys_close((int)done) == 0));
     c->folder = (int)done;
     return done;
 }
@@ -180,7 +225,7 @@ void cgroups_remove(struct run *run)
         /* Busy until the kernel has let go of the last dead process; that takes no cooperation of the payload. */
         for (int tries = 0; c->parent >= 0 && tries < 500; tries++) {
             struct __kernel_timespec pause = {0, 2000000};
-            if (SYS(__NR_unlinkat, c->parent, name_memory, 0x200 /* AT_REMOVEDIR */) != -EBUSY)
+            if (SYS(__NR_unlinkat, c->parent, name_memory, REMOVE_FOLDER) != -EBUSY)
                 break;
             SYS(__NR_ppoll, 0, 0, &pause, 0, 8);
         }

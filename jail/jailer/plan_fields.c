@@ -203,14 +203,18 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     text[size] = 0;
     if (!get_memory(plan, &p, lines, size))
         return false;
-    bool headed = false;
+    bool headed = false, ended = false;
     p.line = 0;
     for (char *at = text, *end; at < text + size; at = end + 1) {
         p.line++;
         for (end = at; *end != '\n'; end++)
             ;
         *end = 0;
-        if (headed) {
+        if (ended) {
+            return refuse(&p, "nothing may follow the line 'end'", NULL);
+        } else if (headed && text_equal(at, "end")) {
+            ended = true;
+        } else if (headed) {
             if (!take_line(&p, at, directives, count, &seen))
                 return false;
         } else if (text_equal(at, "jailer 1")) {
@@ -219,7 +223,10 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
             return refuse(&p, "not a plan of this version: expected 'jailer 1', got", at);
         }
     }
-    return headed ? complete(&p) : refuse(&p, "no line 'jailer 1': this is not a plan", NULL);
+    if (!headed)
+        return refuse(&p, "no line 'jailer 1': this is not a plan", NULL);
+    /* Cut off at a line's end it would still parse, and run without what was lost, a filter perhaps. */
+    return ended ? complete(&p) : refuse(&p, "no line 'end': the plan is cut off", NULL);
 }
 
 bool plan_read(struct plan *plan, int fd, struct plan_error *error)

@@ -34,6 +34,12 @@ int signals_take(uint64_t ignored)
     uint64_t mask = handled & ~ignored;
     /* A caller that ignores SIGCHLD would have the kernel reap our children, and we would learn nothing. */
     SYS(__NR_rt_sigaction, SIGCHLD, &standard, 0, 8);
+    /* The outcome's reader may be gone, its file at a limit, the terminal another's: that must not end a run that
+     * still has its cgroup to remove. */
+    struct kernel_sigaction ignore = {.handler = (void *)SIG_IGN};
+    static const int harmless[] = {SIGPIPE, SIGXFSZ, SIGTTOU};
+    for (unsigned i = 0; i < COUNT(harmless); i++)
+        SYS(__NR_rt_sigaction, harmless[i], &ignore, 0, 8);
     long done = SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     return done < 0 ? (int)done : (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
 }

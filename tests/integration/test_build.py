@@ -110,8 +110,10 @@ def test_executables_need_no_library(environment: Path) -> None:
         assert "(NEEDED)" not in headers
 
 
-def test_installed_command_tells_its_version(environment: Path) -> None:
+def test_one_version_everywhere(environment: Path) -> None:
     assert run(environment / "bin/pyjail", "--version").stdout == f"pyjail {_VERSION}\n"
+    done = run(environment / "bin/python3", "-I", "-c", "import jail; print(jail.__version__)")
+    assert done.stdout == f"{_VERSION}\n"
 
 
 def test_installed_wheel_runs_a_jail(environment: Path, require: Callable[[str], None],

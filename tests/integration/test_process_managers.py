@@ -96,15 +96,20 @@ def test_supervisord_sees_the_payloads_status(pyjail, place, compiled):
 
 @pytest.mark.parametrize("stop", ["TERM", "INT", "KILL"])
 def test_a_stop_ends_the_whole_jail(pyjail, place, compiled, stop):
-    """With a deaf child in a session of its own: whatever the stop signal, KILL included, nothing outlives it."""
+    """With a deaf child in a session of its own: whatever the stop signal is, nothing outlives it."""
     script = "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000' & echo up; exec sleep 1000"
     made = compiled("stays.jail", "--", *SH, script)
-    settings = {"command": str(made), "startsecs": "0", "autorestart": "false", "stopsignal": stop, "stdout_syslog": "false",
-                "stdout_logfile": str(place / "out"), "stopwaitsecs": "30"}  # fmt: skip
     os.mkfifo(place / "up")
     pyjail.user.owns(place / "up")
-    settings["stdout_logfile"] = str(place / "up")
-    settings["stdout_logfile_maxbytes"] = "0"
+    settings = {
+        "command": str(made),
+        "startsecs": "0",
+        "autorestart": "false",
+        "stopsignal": stop,
+        "stopwaitsecs": "30",
+        "stdout_logfile": str(place / "up"),
+        "stdout_logfile_maxbytes": "0",
+    }
     reader = os.open(place / "up", os.O_RDWR)
     try:
         with Supervisor(pyjail, place, {"stays": settings}) as supervisor:
@@ -122,8 +127,14 @@ def test_a_signal_through_supervisorctl(pyjail, place, compiled):
     made = compiled("hears.jail", "--", *SH, "trap 'echo usr1; exit 4' USR1; echo up >&2; sleep 1000 & wait")
     os.mkfifo(place / "up")
     pyjail.user.owns(place / "up")
-    settings = {"command": str(made), "startsecs": "0", "autorestart": "false", "stdout_logfile": str(place / "out"),
-                "stderr_logfile": str(place / "up"), "stderr_logfile_maxbytes": "0"}  # fmt: skip
+    settings = {
+        "command": str(made),
+        "startsecs": "0",
+        "autorestart": "false",
+        "stdout_logfile": str(place / "out"),
+        "stderr_logfile": str(place / "up"),
+        "stderr_logfile_maxbytes": "0",
+    }
     reader = os.open(place / "up", os.O_RDWR)
     try:
         with Supervisor(pyjail, place, {"hears": settings}) as supervisor:

@@ -63,7 +63,8 @@ def test_a_compiler_in_a_bound_folder(pyjail, place):
 def test_sqlite(pyjail, place, journal):
     sql = f"""PRAGMA journal_mode={journal};
         CREATE TABLE t (n INTEGER PRIMARY KEY, x TEXT);
-        WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 10000) INSERT INTO t SELECT n, hex(randomblob(8)) FROM c;
+        WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 10000)
+            INSERT INTO t SELECT n, hex(randomblob(8)) FROM c;
         SELECT count(DISTINCT x), sum(n) FROM t; PRAGMA integrity_check;"""
     r = pyjail.run("run", "--bind", f"{place}:/data", "--", "sqlite3", "/data/db", input=sql.encode())
     assert ran(r) == [journal, "10000|50005000", "ok"]
@@ -78,7 +79,7 @@ def test_git(pyjail):
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
 git init -q -b main one; cd one; seq 1000 >f; git add f; git commit -qm first
 git checkout -qb side; echo more >>f; git commit -qam second; git checkout -q main; git merge -q side
-cd ..; git clone -q one two; git -C two log --format=%s; git -C two fsck --strict; wc -l <two/f; git -C two gc -q
+cd ..; git clone -q one two; cd two; git log --format=%s; git fsck --strict; wc -l <f; git gc -q
 """
     assert ran(pyjail.run("run", "--", *BASH, script)) == ["second", "first", "1001"]
 
@@ -95,7 +96,7 @@ def test_git_clones_a_bound_repository(pyjail, place):
     script = f"git init -q {repository} && cd {repository} && echo x >f && git add f && git commit -qm x"
     made = pyjail.run("-c", script, program="/bin/sh", env=identity)
     assert made.returncode == 0, made.stderr
-    # As root the caller's files have no owner inside, as they belong to none of its users: git wants to be told.
+    # Inside, the files belong to nobody whom the jail knows: git wants to be told that this is meant.
     script = "git config --global safe.directory '*'; git clone -q --no-local /repository copy; cat copy/f"
     assert ran(pyjail.run("run", "--ro-bind", f"{repository}:/repository", "--", *BASH, script)) == ["x"]
 
@@ -113,7 +114,8 @@ def test_a_python_venv_with_a_compiled_extension(pyjail, place):
     """The venv is made outside and bound read-only at its own path, which its scripts name."""
     venv = place / "venv"
     subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", venv], check=True)
-    query = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'), sysconfig.get_path('platlib'))"
+    query = """from sysconfig import get_config_var, get_path
+print(get_path('include'), get_config_var('EXT_SUFFIX'), get_path('platlib'))"""
     include, suffix, packages = subprocess.run(
         [venv / "bin" / "python", "-c", query], check=True, capture_output=True, text=True
     ).stdout.split()
@@ -161,7 +163,8 @@ def test_node_with_worker_threads(pyjail):
     code = """
 const { Worker, isMainThread, workerData, parentPort } = require('node:worker_threads');
 const shared = new SharedArrayBuffer(4);
-const work = 'const { workerData } = require("node:worker_threads"); for (let i = 0; i < 1000; i++) Atomics.add(new Int32Array(workerData), 0, 1)';
+const work = `const { workerData } = require("node:worker_threads");
+  for (let i = 0; i < 1000; i++) Atomics.add(new Int32Array(workerData), 0, 1)`;
 Promise.all(Array.from({ length: 4 }, () => new Promise((done, fail) => {
   new Worker(work, { eval: true, workerData: shared }).on('exit', done).on('error', fail);
 }))).then(() => console.log(new Int32Array(shared)[0]));
@@ -173,13 +176,16 @@ def test_node_children_files_crypto_and_compression(pyjail):
     code = """
 const { execFileSync } = require('node:child_process'), fs = require('node:fs'), zlib = require('node:zlib');
 fs.writeFileSync('/tmp/f', zlib.gzipSync(Buffer.alloc(1 << 20)));
-console.log(zlib.gunzipSync(fs.readFileSync('/tmp/f')).length, execFileSync('echo', ['child']).toString().trim());
+console.log(zlib.gunzipSync(fs.readFileSync('/tmp/f')).length);
+console.log(execFileSync('echo', ['child']).toString().trim());
 require('node:crypto').scrypt('a', 'b', 16, (error, key) => console.log(error ?? key.length));
 """
-    assert ran(pyjail.run("run", "--", "node", "-e", code)) == ["1048576 child", "16"]
+    assert ran(pyjail.run("run", "--", "node", "-e", code)) == ["1048576", "child", "16"]
 
 
 def test_perl_awk_sed_and_tar(pyjail):
-    script = "seq 100 | perl -ne '$s += $_; END { print \"$s\\n\" }'; seq 100 | awk '{s+=$1} END {print s}'; " \
-             "mkdir d; seq 9 >d/f; tar czf d.tgz d; rm -r d; tar xzf d.tgz; sed -n 9p d/f"  # fmt: skip
+    script = r"""
+        seq 100 | perl -ne '$s += $_; END { print "$s\n" }'; seq 100 | awk '{s+=$1} END {print s}'
+        mkdir d; seq 9 >d/f; tar czf d.tgz d; rm -r d; tar xzf d.tgz; sed -n 9p d/f
+    """
     assert ran(pyjail.run("run", "--", *BASH, script)) == ["5050", "5050", "9"]

@@ -16,7 +16,8 @@ def shell(pyjail, script: str, **options):
 
 def test_a_pipeline_of_three_jails(pyjail):
     script = """
-        "$pyjail" run -- seq 1 200000 | "$pyjail" run -- grep 7 | "$pyjail" run -- wc -l; echo "${PIPESTATUS[*]}"
+        "$pyjail" run -- seq 1 200000 | "$pyjail" run -- grep 7 | "$pyjail" run -- wc -l
+        echo "${PIPESTATUS[*]}"
         seq 1 200000 | grep 7 | wc -l; echo "${PIPESTATUS[*]}" """
     r = shell(pyjail, script)
     lines = r.stdout.split(b"\n")
@@ -25,20 +26,25 @@ def test_a_pipeline_of_three_jails(pyjail):
 
 
 def test_statuses_in_a_pipeline(pyjail):
-    script = 'set +e; "$pyjail" run -- sh -c "exit 3" | "$pyjail" run -- cat | "$pyjail" run -- sh -c "exit 5"; echo "${PIPESTATUS[*]}"'
+    script = """set +e
+        "$pyjail" run -- sh -c "exit 3" | "$pyjail" run -- cat | "$pyjail" run -- sh -c "exit 5"
+        echo "${PIPESTATUS[*]}" """
     assert shell(pyjail, script).stdout == b"3 0 5\n"
 
 
 def test_a_pipeline_whose_end_leaves(pyjail):
-    script = 'set +e; "$pyjail" run -- yes | "$pyjail" run -- cat | "$pyjail" run -- head -n 1; echo "${PIPESTATUS[*]}"'
+    script = """set +e
+        "$pyjail" run -- yes | "$pyjail" run -- cat | "$pyjail" run -- head -n 1
+        echo "${PIPESTATUS[*]}" """
     assert shell(pyjail, script).stdout == b"y\n141 141 0\n"
 
 
 def test_process_substitution_and_here_documents(pyjail):
-    r = shell(
-        pyjail,
-        'diff <("$pyjail" run -- seq 5) <(seq 5) && "$pyjail" run -- cat <<<"here" && x=$("$pyjail" run -- echo captured) && echo "$x"',
-    )
+    script = """
+        diff <("$pyjail" run -- seq 5) <(seq 5)
+        "$pyjail" run -- cat <<<"here"
+        x=$("$pyjail" run -- echo captured) && echo "$x" """
+    r = shell(pyjail, script)
     assert (r.returncode, r.stdout) == (0, b"here\ncaptured\n"), r.stderr
 
 
@@ -70,10 +76,10 @@ def test_xargs_stops_at_255(pyjail):
 def test_gnu_parallel(pyjail, place):
     """In order, with the input divided among jailed filters, and the log with each status."""
     log = place / "log"
-    r = shell(
-        pyjail,
-        f'seq 40 | parallel --will-cite -j 4 -k --joblog {log} "$pyjail" run -- sh -c \'"exit $(({{}} % 3))"\' || echo $?',
-    )
+    script = f"""
+        job() {{ "$pyjail" run -- sh -c "exit $(($1 % 3))"; }}; export -f job
+        seq 40 | parallel --will-cite -j 4 -k --joblog {log} job || test $? -gt 0 """
+    r = shell(pyjail, script)
     assert r.returncode == 0, r.stderr
     statuses = [int(line.split("\t")[6]) for line in log.read_text().splitlines()[1:]]
     assert sorted(statuses) == sorted(n % 3 for n in range(1, 41))

@@ -28,9 +28,16 @@ class Terminal:
         }
         os.fchown(slave, launcher.user.uid, -1)
         self.shell = subprocess.Popen(
-            ["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], stdin=slave, stdout=slave, stderr=slave,
-            env=environment, cwd=launcher.user.home, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), **launcher.user.identity())  # fmt: skip
+            ["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            cwd=launcher.user.home,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            **launcher.user.identity(),
+        )
         os.close(slave)
         self.seen = b""
 

@@ -53,8 +53,12 @@ def test_empty_arguments_pass_through(pyjail):
 
 def test_no_words_at_all(pyjail):
     """execve(2) with an empty argv: an error, not a crash. Linux makes one empty word of none."""
-    code = f"import ctypes; ctypes.CDLL(None).execve({os.fsencode(pyjail.installation.pyjail)!r}, (ctypes.c_char_p * 1)(), (ctypes.c_char_p * 1)())"
-    r = pyjail.run("-c", code, program="/usr/bin/python3")
+    code = """
+import ctypes, os, sys
+none = (ctypes.c_char_p * 1)()
+ctypes.CDLL(None).execve(os.fsencode(sys.argv[1]), none, none)
+"""
+    r = pyjail.run("-c", code, pyjail.installation.pyjail, program="/usr/bin/python3")
     assert 0 < r.returncode < 128
     assert b"Traceback" not in r.stderr
 
@@ -120,7 +124,12 @@ def test_bytes_that_are_no_text_pass_through(pyjail, place, cache):
     with open(folder + b"/f", "wb") as file:
         file.write(b"found")
     os.chmod(folder, 0o755)
-    code = "import os, sys; os.write(1, b'|'.join([os.fsencode(sys.argv[1]), os.environb[b'A'], os.environb[b'B'], open(b'/data/' + os.fsencode(sys.argv[1]) + b'/f', 'rb').read()]))"
+    code = """
+import os, sys
+word = os.fsencode(sys.argv[1])
+with open(b'/data/' + word + b'/f', 'rb') as file: content = file.read()
+os.write(1, b'|'.join([word, os.environb[b'A'], os.environb[b'B'], content]))
+"""
     for _ in range(2):
         r = pyjail.run(
             "run",
@@ -409,7 +418,7 @@ def test_an_environment_without_home_or_path(pyjail):
 
 
 def test_the_kernels_own_bound_for_arguments(pyjail):
-    """More than fits is E2BIG from the first execve(2), before pyjail; what just fits is run or refused in words."""
+    """More than fits is E2BIG before pyjail is reached; what just fits is run, or refused in words."""
     libc = ctypes.CDLL(None)
     size = min(libc.sysconf(0), 2 << 20)  # _SC_ARG_MAX
     words = ["x" * 1000] * (size // 1100)

@@ -73,7 +73,7 @@ def test_thirty_two_at_once(pyjail):
 
 
 def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
-    """Seen from outside: the payload of each live jail runs as a host user that no other has, and never as 0."""
+    """Seen from outside: each live jail's payload runs as a host user that no other has, and never as 0."""
     processes = start_many(root_pyjail)
     ids = []
     for process in processes:
@@ -90,7 +90,7 @@ def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
 
 
 def test_ids_are_given_back(root_pyjail):
-    """More runs in a row than would fit if each kept its id is too slow to show; that the same comes again is not."""
+    """To use up the pool takes too long to show; that an id comes again does not."""
     seen = set()
     for _ in range(20):
         with root_pyjail.popen(
@@ -114,7 +114,9 @@ def test_nothing_is_left_after_a_hundred_runs(pyjail):
 
 def test_no_process_is_left(pyjail):
     """Detached children, in sessions of their own, end with the run."""
-    script = "for i in 1 2 3 4 5; do setsid sleep 1000 & done; (setsid sh -c 'trap \"\" TERM HUP; sleep 1000' &) ; echo up; read x"
+    script = """for i in 1 2 3 4 5; do setsid sleep 1000 & done
+        (setsid sh -c 'trap "" TERM HUP; sleep 1000' &)
+        echo up; read x"""
     with pyjail.popen("run", "--", *SH, script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
         held = hold(descendants(process.pid))

@@ -152,7 +152,7 @@ def test_nice_and_scheduling_cannot_be_raised(pyjail):
 
 def test_nothing_of_the_caller_in_init(pyjail):
     """Init is a fresh program: no argument, variable or memory of the caller is in its /proc."""
-    r = pyjail.run("run", "--", "/bin/sh", "-c", "cat /proc/1/environ /proc/1/cmdline /proc/1/maps | tr '\\0' ' '",
-               env={"SECRET": "do-not-tell"})  # fmt: skip
+    look = "cat /proc/1/environ /proc/1/cmdline /proc/1/maps | tr '\\0' ' '"
+    r = pyjail.run("run", "--", "/bin/sh", "-c", look, env={"SECRET": "do-not-tell"})
     assert b"do-not-tell" not in r.stdout
     assert b"SECRET" not in r.stdout

@@ -103,7 +103,7 @@ def test_stopped_and_continued_by_signals(pyjail):
 
 
 def test_nohup_is_respected(pyjail):
-    """Started with HUP ignored (nohup(1)), a hangup does not end the jail, although inside HUP is at its default."""
+    """Started with HUP ignored, a hangup does not end the jail, although inside HUP is at its default."""
     with pyjail.popen(
         pyjail.installation.pyjail,
         "run",
@@ -154,7 +154,7 @@ def test_ctrl_c(pyjail):
 
 
 def test_ctrl_c_reaches_the_payload_once(pyjail):
-    code = "import signal, sys; signal.signal(2, lambda *a: print('caught', flush=True)); print('u'+'p', flush=True)"
+    code = "import signal; signal.signal(2, lambda *a: print('caught', flush=True)); print('u'+'p', flush=True)"
     with Terminal(pyjail) as terminal:
         terminal.line(
             f"\"$pyjail\" run -- /usr/bin/python3 -I -S -c \"{code}; sys.stdin.readline(); print('en'+'d')\""

@@ -7,7 +7,12 @@ from support.features import missing
 
 SH = ("/bin/sh", "-c")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
-FILL = "x = bytearray(); size = int(__import__('sys').argv[1]) << 20\nwhile len(x) < size: x += b'x' * (1 << 20)\nprint('held')"
+FILL = """
+import sys
+held = bytearray()
+while len(held) < int(sys.argv[1]) << 20: held += b'x' * (1 << 20)
+print('held')
+"""
 
 
 def holds_memory(launcher) -> bool:

@@ -75,7 +75,11 @@ def test_the_hosts_abstract_sockets_are_out_of_reach(pyjail):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(name)
         server.listen()
-        code = "import socket\ntry: socket.socket(socket.AF_UNIX).connect('\\0pyjail-test-abstract')\nexcept OSError as e: print(type(e).__name__)"
+        code = f"""
+import socket
+try: socket.socket(socket.AF_UNIX).connect({name!r})
+except OSError as error: print(type(error).__name__)
+"""
         assert pyjail.run("run", "--", *PYTHON, code).stdout == b"ConnectionRefusedError\n"
 
 
@@ -108,5 +112,9 @@ def test_the_hosts_network(pyjail, listener):
 
 @pytest.mark.parametrize("family", ["AF_PACKET", "AF_VSOCK", "AF_ALG", "AF_BLUETOOTH", "AF_CAN"])
 def test_other_families_are_refused(pyjail, family):
-    code = f"import socket\ntry: socket.socket(socket.{family}, socket.SOCK_RAW)\nexcept OSError as e: print('refused')"
+    code = f"""
+import socket
+try: socket.socket(socket.{family}, socket.SOCK_RAW)
+except OSError: print('refused')
+"""
     assert pyjail.run("run", "--", *PYTHON, code).stdout == b"refused\n"

@@ -34,7 +34,7 @@ def test_output_and_errors_apart(pyjail):
 
 
 def test_the_offset_of_a_regular_file_is_shared(pyjail, place):
-    """As in `(head -1; pyjail run …; cat) <file`: each goes on where the one before stopped, in input and output."""
+    """As in `(head -1; pyjail run …; cat) <file`: each goes on where the one before stopped."""
     file = place / "in"
     file.write_bytes(b"one\ntwo\nthree\n")
     out = place / "out"
@@ -126,12 +126,15 @@ def test_the_very_same_open_file(pyjail, place):
 @pytest.mark.parametrize("cache", ["cold", "cached"])
 @pytest.mark.parametrize("closed", COMBINATIONS, ids=lambda c: "".join(map(str, c)))
 def test_closed_descriptors_are_dev_null(pyjail, closed, cache):
-    """Whatever of 0, 1, 2 the caller has closed is /dev/null inside: never the plan, a lock or an outcome file.
+    """What the caller has closed is /dev/null inside: never the plan, a lock or an outcome file.
 
     Two starts: the first fills the cache, so that the second goes the native way where `cached` is asked.
     """
     reader, writer = os.pipe()
-    code = f"import os; os.write({writer}, '\\n'.join(os.readlink(f'/proc/self/fd/{{n}}') for n in (0, 1, 2)).encode())"
+    code = f"""
+import os
+os.write({writer}, '\\n'.join(os.readlink(f'/proc/self/fd/{{n}}') for n in (0, 1, 2)).encode())
+"""
     option = () if cache == "cached" else ("--no-cache",)
     shut = " ".join(f"{n}{'<' if n == 0 else '>'}&-" for n in closed)
     script = f'exec "$@" {shut}'

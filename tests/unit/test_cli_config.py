@@ -31,7 +31,10 @@ def message(path: str) -> str:
 
 
 def test_keys_are_the_options_and_numbers_may_be_numbers(tmp_path: Path) -> None:
-    jail = jail_of(config(tmp_path, """
+    jail = jail_of(
+        config(
+            tmp_path,
+            """
         memory = "64M"
         pids = 10
         timeout = 1.5
@@ -40,7 +43,9 @@ def test_keys_are_the_options_and_numbers_may_be_numbers(tmp_path: Path) -> None
         no-tmp = false
         env = ["A=1", "HOME"]
         pass-fd = [5]
-    """))
+    """,
+        )
+    )
     assert (jail.limits.memory, jail.limits.pids, jail.limits.timeout) == (64 << 20, 10, 1.5)
     assert jail.strict
     assert jail.without == frozenset({"proc"})
@@ -49,7 +54,9 @@ def test_keys_are_the_options_and_numbers_may_be_numbers(tmp_path: Path) -> None
 
 
 def test_the_command_line_wins_and_lists_add_up(tmp_path: Path) -> None:
-    path = config(tmp_path, 'memory = "64M"\nno-pids = true\nenv = ["A=1"]\nro-bind = ["/usr:/x"]\ntimeout = 3')
+    path = config(
+        tmp_path, 'memory = "64M"\nno-pids = true\nenv = ["A=1"]\nro-bind = ["/usr:/x"]\ntimeout = 3'
+    )
     jail = jail_of(path, "--memory=1G", "--pids=7", "--env", "A=2", "--ro-bind", "/usr:/y", "--no-timeout")
     assert (jail.limits.memory, jail.limits.pids, jail.limits.timeout) == (1 << 30, 7, -1)
     assert jail.env == (("A", "1"), ("A", "2"))
@@ -65,27 +72,33 @@ def test_relative_paths_start_from_the_files_folder(tmp_path: Path, monkeypatch:
     assert jail.seccomp == f"{tmp_path}/own.toml"
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ('memroy = "1G"', "FILE: unknown key 'memroy'; did you mean 'memory'?"),
-    ("cpu_time = 1", "FILE: unknown key 'cpu_time'; did you mean 'cpu-time'?"),
-    ("zzzzzz = 1", "FILE: unknown key 'zzzzzz'; the keys are the options of `pyjail run --help`"),
-    ('config = "x"', "FILE: key 'config' is for the command line only"),
-    ("outcome-fd = 3", "FILE: key 'outcome-fd' is for the command line only"),
-    ("[memory]\nx = 1", "FILE: memory: expected a size, such as 256M, not a table"),
-    ("memory = 1.5", "FILE: memory: expected a size, such as 256M, not the number 1.5"),
-    ("pids = true", "FILE: pids: expected a whole number, such as 64, not the boolean true"),
-    ("hostname = 5", "FILE: hostname: expected a string, not the number 5"),
-    ('strict = "yes"', "FILE: strict: expected true or false, not the string 'yes'"),
-    ('env = "A=1"', "FILE: env: expected a list, such as [\"NAME=VALUE\"], not the string 'A=1'"),
-    ("[env]\nA = '1'", 'FILE: env: expected a list, such as ["NAME=VALUE"], not a table'),
-    ('env = ["A=1", 2]', "FILE: env[1]: expected a string, not the number 2"),
-    ('env = ["=1"]', "FILE: env[0]: '=1' has no name; expected NAME[=VALUE]"),
-    ('memory = "10X"', "FILE: memory: '10X' is not a size; write bytes or a number with K, M, G or T, e.g. 256M"),
-    ('net = "hsot"', "FILE: net: expected none or host, not 'hsot'; did you mean host?"),
-    ('cwd = "a\\u0000b"', "FILE: cwd: the value holds a NUL character, which nothing can be given"),
-    ("uid = -1", "FILE: uid: expected a whole number from 0 to 4294967294, not '-1'"),
-    ('cwd = 1979-05-27', "FILE: cwd: expected a string, not a date or time"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('memroy = "1G"', "FILE: unknown key 'memroy'; did you mean 'memory'?"),
+        ("cpu_time = 1", "FILE: unknown key 'cpu_time'; did you mean 'cpu-time'?"),
+        ("zzzzzz = 1", "FILE: unknown key 'zzzzzz'; the keys are the options of `pyjail run --help`"),
+        ('config = "x"', "FILE: key 'config' is for the command line only"),
+        ("outcome-fd = 3", "FILE: key 'outcome-fd' is for the command line only"),
+        ("[memory]\nx = 1", "FILE: memory: expected a size, such as 256M, not a table"),
+        ("memory = 1.5", "FILE: memory: expected a size, such as 256M, not the number 1.5"),
+        ("pids = true", "FILE: pids: expected a whole number, such as 64, not the boolean true"),
+        ("hostname = 5", "FILE: hostname: expected a string, not the number 5"),
+        ('strict = "yes"', "FILE: strict: expected true or false, not the string 'yes'"),
+        ('env = "A=1"', "FILE: env: expected a list, such as [\"NAME=VALUE\"], not the string 'A=1'"),
+        ("[env]\nA = '1'", 'FILE: env: expected a list, such as ["NAME=VALUE"], not a table'),
+        ('env = ["A=1", 2]', "FILE: env[1]: expected a string, not the number 2"),
+        ('env = ["=1"]', "FILE: env[0]: '=1' has no name; expected NAME[=VALUE]"),
+        (
+            'memory = "10X"',
+            "FILE: memory: '10X' is not a size; write bytes or a number with K, M, G or T, e.g. 256M",
+        ),
+        ('net = "hsot"', "FILE: net: expected none or host, not 'hsot'; did you mean host?"),
+        ('cwd = "a\\u0000b"', "FILE: cwd: the value holds a NUL character, which nothing can be given"),
+        ("uid = -1", "FILE: uid: expected a whole number from 0 to 4294967294, not '-1'"),
+        ("cwd = 1979-05-27", "FILE: cwd: expected a string, not a date or time"),
+    ],
+)
 def test_what_is_wrong_is_named_by_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
     assert message(config(tmp_path, text)) == expected
 
@@ -102,7 +115,8 @@ def test_a_doubled_key_is_an_error(tmp_path: Path) -> None:
 
 def test_other_encodings_are_named_by_line(tmp_path: Path) -> None:
     assert message(config(tmp_path, b'cwd = "/"\nhostname = "\xe9"\n')) == (
-        "FILE: line 2 is not UTF-8, which TOML must be")
+        "FILE: line 2 is not UTF-8, which TOML must be"
+    )
 
 
 def test_nesting_and_digits_without_end_are_refused(tmp_path: Path) -> None:

@@ -22,21 +22,32 @@ def message(*words: str, command: str = "run") -> str:
 
 def test_a_value_is_the_next_word_or_follows_an_equals_sign() -> None:
     parsed = parse(RUN, ["--memory", "1G", "--pids=5", "--env=A=b=c", "--strict", "--hostname="])
-    assert given(parsed) == [("memory", "1G"), ("pids", "5"), ("env", "A=b=c"), ("strict", ""), ("hostname", "")]
+    assert given(parsed) == [
+        ("memory", "1G"),
+        ("pids", "5"),
+        ("env", "A=b=c"),
+        ("strict", ""),
+        ("hostname", ""),
+    ]
     assert parsed.words == []
 
 
-@pytest.mark.parametrize(("words", "rest", "dashes"), [
-    (["--", "ls", "--memory"], ["ls", "--memory"], True),
-    (["ls", "--memory", "1G"], ["ls", "--memory", "1G"], False),
-    (["ls", "--", "x"], ["ls", "--", "x"], False),
-    (["--strict", "--", "--", "x"], ["--", "x"], True),
-    (["-"], ["-"], False),
-    ([""], [""], False),
-    (["--"], [], True),
-    ([], [], False),
-])
-def test_options_end_at_the_first_other_word_or_at_dashes(words: list[str], rest: list[str], dashes: bool) -> None:
+@pytest.mark.parametrize(
+    ("words", "rest", "dashes"),
+    [
+        (["--", "ls", "--memory"], ["ls", "--memory"], True),
+        (["ls", "--memory", "1G"], ["ls", "--memory", "1G"], False),
+        (["ls", "--", "x"], ["ls", "--", "x"], False),
+        (["--strict", "--", "--", "x"], ["--", "x"], True),
+        (["-"], ["-"], False),
+        ([""], [""], False),
+        (["--"], [], True),
+        ([], [], False),
+    ],
+)
+def test_options_end_at_the_first_other_word_or_at_dashes(
+    words: list[str], rest: list[str], dashes: bool
+) -> None:
     parsed = parse(RUN, words)
     assert (parsed.words, parsed.dashes) == (rest, dashes)
 
@@ -57,7 +68,8 @@ def test_a_word_of_two_dashes_is_never_a_value() -> None:
 
 def test_a_missing_value_is_not_taken_from_the_next_option() -> None:
     assert message("--hostname", "--strict") == (
-        "--hostname needs a value: --hostname NAME\nIf '--strict' is meant as the value, write --hostname=--strict")
+        "--hostname needs a value: --hostname NAME\nIf '--strict' is meant as the value, write --hostname=--strict"
+    )
     assert message("--memory") == "--memory needs a value: --memory SIZE"
 
 
@@ -69,14 +81,17 @@ def test_a_flag_takes_no_value() -> None:
     assert message("--strict=yes") == "--strict takes no value, and 'yes' was given"
 
 
-@pytest.mark.parametrize(("word", "text"), [
-    ("--memroy", "unknown option --memroy; did you mean --memory?"),
-    ("--memroy=5M", "unknown option --memroy; did you mean --memory?"),
-    ("--zzzzzz", "unknown option --zzzzzz; `pyjail run --help` lists them"),
-    ("-x", "unknown option -x; `pyjail run --help` lists them"),
-    ("--=", "unknown option --; `pyjail run --help` lists them"),
-    ("-o", "unknown option -o; `pyjail run --help` lists them"),
-])
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("--memroy", "unknown option --memroy; did you mean --memory?"),
+        ("--memroy=5M", "unknown option --memroy; did you mean --memory?"),
+        ("--zzzzzz", "unknown option --zzzzzz; `pyjail run --help` lists them"),
+        ("-x", "unknown option -x; `pyjail run --help` lists them"),
+        ("--=", "unknown option --; `pyjail run --help` lists them"),
+        ("-o", "unknown option -o; `pyjail run --help` lists them"),
+    ],
+)
 def test_an_unknown_option_gets_the_closest_known_one(word: str, text: str) -> None:
     assert message(word, "true") == text
 
