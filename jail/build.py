@@ -232,8 +232,10 @@ def _environment(jail: Jail) -> Iterator[Directive]:
 def _outcome(outcome: int | str | None) -> Iterator[Directive]:
     if outcome is None:
         return
-    if isinstance(outcome, int) and not 0 <= outcome <= 65535:
-        raise SpecError(f"expected a descriptor from 0 to 65535, got {outcome}", "outcome")
+    if isinstance(outcome, int) and not 3 <= outcome <= 65535:
+        raise SpecError(
+            f"expected a descriptor from 3 to 65535, got {outcome}; 0, 1 and 2 are the payload's", "outcome"
+        )
     if isinstance(outcome, str) and not outcome.startswith("/"):
         raise SpecError(f"{outcome!r} is not an absolute path", "outcome")
     yield OutcomeTo(outcome)

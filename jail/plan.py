@@ -239,7 +239,7 @@ SHAPES: dict[type, Shape] = dict(
         _plain("cwd", Cwd, form.ABSOLUTE, once=_only),
         (Env, Shape("env", 1, 1, lambda given: [f"{given.name}={given.value}"], _read_env, None)),
         (EnvPass, Shape("env-pass", 1, 1, lambda given: [given.name], _read_env_pass, None)),
-        _plain("pass-fd", PassFd, form.number(3, 65535), once=lambda given: given.number),
+        _plain("pass-fd", PassFd, form.DESCRIPTOR, once=lambda given: given.number),
         _plain("timeout", Timeout, form.number(1, 3660 * 86400 * 1000), once=_only),
         _plain("grace", Grace, form.MILLISECONDS, once=_only),
         (
@@ -298,10 +298,6 @@ class Plan:
         if lines[start : start + 1] != [HEADER]:
             raise SpecError(f"not a plan of this version: expected {HEADER.decode()!r}", "plan", start + 1)
         end = lines.index(END) if END in lines else len(lines)
-        if lines[end:] != [END]:
-            lost = end == len(lines)
-            why = "no line 'end': the plan is cut off" if lost else "nothing may follow the line 'end'"
-            raise SpecError(why, "plan", end + 1 if lost else end + 2)
         reader = _Reader()
         for number, line in enumerate(lines[start + 1 : end], start + 2):
             if line and not line.startswith(b"#"):
@@ -309,6 +305,10 @@ class Plan:
                     reader.take(number, form.split(line))
                 except RefusedError as why:
                     raise SpecError(str(why), "plan", number) from None
+        if end == len(lines):
+            raise SpecError("no line 'end': the plan is cut off", "plan", end)
+        if lines[end:] != [END]:
+            raise SpecError("nothing may follow the line 'end'", "plan", end + 2)
         reader.finish()
         return cls(tuple(reader.directives))
 

@@ -66,9 +66,3 @@ def number(name: str, machine: str) -> int | None:
     if found == _UNKNOWN:
         return _NEWER.get(name)
     return found if found >= 0 else None
-
-
-def library_name(name: str) -> str | int:
-    """What libseccomp takes for a call: the name, or the number of one that it does not know."""
-    unknown = libseccomp.resolve_syscall(libseccomp.Arch(), name) == _UNKNOWN
-    return _NEWER[name] if unknown else name

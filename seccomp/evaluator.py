@@ -1,7 +1,8 @@
 """Runs a classic BPF seccomp program on a system call, without a kernel.
 
 The kernel's rules are followed (seccomp(2), the kernel's seccomp_check_filter()): 32-bit words of struct
-seccomp_data only, forward jumps only, and a program that it would refuse is refused here.
+seccomp_data only, forward jumps only.  A program that it would refuse is refused here, but for reads of memory
+never written.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _is_valid(instruction: Instruction, left: int) -> bool:
     kind, operation = code & 0x07, code & 0xF0
     if kind == 0x05:
         return code & ~0xF8 == 0x05 and operation in _JUMPS and max(jt, jf) < left
-    return kind == 0x04 and operation in _ALU and not (operation == 0x30 and not code & 0x08 and k == 0)
+    constant = not code & 0x08
+    refused = constant and ((operation == 0x30 and k == 0) or (operation in (0x60, 0x70) and k >= 32))
+    return kind == 0x04 and code < 0x100 and operation in _ALU and not refused
 
 
 def _run(program: Sequence[Instruction], data: Sequence[int]) -> int:

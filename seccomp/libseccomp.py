@@ -159,8 +159,8 @@ class Arg:
         self._fields = (
             _integer(arg, 0, 2**32, "unsigned int"),
             _integer(op, 0, 2**32, "unsigned int"),
-            _integer(datum_a, 0, 2**64, "unsigned long"),
-            _integer(datum_b, 0, 2**64, "unsigned long"),
+            _integer(datum_a, 0, 2**64, "uint64_t"),
+            _integer(datum_b, 0, 2**64, "uint64_t"),
         )
 
 
@@ -181,12 +181,11 @@ class SyscallFilter:
         self._defaction = action
 
     def merge(self, filter: SyscallFilter) -> None:  # noqa: A002  the binding's name
-        """Take over the rules of `filter`, of other architectures and the same attributes; `filter` is
-        emptied.
-        """
+        """Take over the rules of `filter` (other architectures, same attributes), which is emptied."""
         if not isinstance(filter, SyscallFilter):
+            kind = type(filter).__name__
             raise TypeError(
-                f"Argument 'filter' has incorrect type (expected SyscallFilter, got {type(filter).__name__})"
+                f"Argument 'filter' has incorrect type (expected seccomp.SyscallFilter, got {kind})"
             )
         if filter is self:
             raise RuntimeError("Library error (errno = -22)")
@@ -295,6 +294,8 @@ def _integer(value: Any, low: int, high: int, kind: str) -> int:
     number = int(value)
     if number < 0 <= low:
         raise OverflowError(f"can't convert negative value to {kind}")
+    if number >= high == 2**64:
+        raise OverflowError("Python int too large to convert to C unsigned long")
     if not low <= number < high:
         raise OverflowError(f"value too large to convert to {kind}")
     return number

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _PROFILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
-_MAGIC = "seccomp-program 1"
+_MAGIC = (
+    "seccomp-program 1"  # the number changes with the form, and when a policy compiles to another program
+)
 _INSTRUCTION = 8  # bytes of a struct sock_filter
 
 

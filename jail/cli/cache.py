@@ -122,8 +122,8 @@ class Sources:
         self.settled = False
 
     def add_cgroups(self, host: Host) -> None:
-        """Note which cgroups there were: a plan that does without one must not outlive its coming. One not
-        ours to divide counts with its ctime, which is that of the last chown or chmod."""
+        """Note which cgroups there were: a plan that does without one must not outlive its coming. One that
+        is not ours to divide counts with its ctime, which is that of the last chown or chmod."""
         self.facts += (fact(path) for path in CGROUPS)
         for known in host.controllers:
             if known.version == 2 or known.name in ("memory", "pids"):

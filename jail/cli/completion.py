@@ -125,7 +125,11 @@ _pyjail() {{
 {cases}
   esac
 }}
-compdef _pyjail pyjail
+if [[ $funcstack[1] == _pyjail ]]; then  # loaded from a folder of $fpath, to complete at once
+  _pyjail "$@"
+else
+  compdef _pyjail pyjail
+fi
 """
 
 

@@ -7,19 +7,7 @@
 #include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
-#include <linux/sockios.h>
 #include <linux/time_types.h>
-
-#define SOCKET_INET 2
-#define SOCKET_DATAGRAM 2
-
-/* netdevice(7); linux/if.h would bring libc's headers along. */
-struct interface_request {
-    char name[16];
-    short flags;
-    char rest[22];
-};
-#define INTERFACE_UP 1
 
 void give_up(struct run *run, const struct failure *f, int status)
 {
@@ -28,15 +16,22 @@ void give_up(struct run *run, const struct failure *f, int status)
     sys_exit(status);
 }
 
+/* The supervisor speaks twice: when the ids are mapped, and when the cgroups hold us. */
 static bool hear_go(struct run *run, struct failure *f)
 {
     struct order go;
-    sys_close(run->control[0]);
-    sys_close(run->errors[0]);
     long n = step_fault(STEP_GO) ? -EIO : sys_read(run->control[1], &go, sizeof go);
     if (n == 0)
         sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
     TRY(f, STEP_GO, 0, n);
+    return true;
+}
+
+static bool let_go_of_supervisor(struct run *run, struct failure *f)
+{
+    (void)f;
+    sys_close(run->control[0]); /* or we would never see its end */
+    sys_close(run->errors[0]);
     return true;
 }
 
@@ -89,19 +84,6 @@ static bool name_host(struct run *run, struct failure *f)
     return true;
 }
 
-static bool loopback_up(struct run *run, struct failure *f)
-{
-    struct interface_request lo = {.name = "lo", .flags = INTERFACE_UP};
-    if (!run->plan->own_network)
-        return true;
-    long fd = SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM, 0);
-    TRY(f, STEP_LOOPBACK, 0, fd);
-    long done = SYS(__NR_ioctl, fd, SIOCSIFFLAGS, &lo);
-    sys_close((int)fd);
-    TRY(f, STEP_LOOPBACK, 0, done);
-    return true;
-}
-
 static bool own_keyring(struct run *run, struct failure *f)
 {
     (void)run;
@@ -133,14 +115,17 @@ static bool own_session(struct run *run, struct failure *f)
 }
 
 static bool (*const sequence[])(struct run *, struct failure *) = {
-    hear_go,             /* until ids are mapped and the cgroup holds us; the supervisor's end means ours */
+    let_go_of_supervisor,
+    network_begin,       /* first, since it takes longest and needs nothing of the rest */
+    hear_go,             /* the ids are mapped; if the supervisor has ended instead, so do we */
     take_ids,            /* before files are made: they belong to the jail's id; host id 0 is gone from here on */
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
-    hide_cgroup,         /* after the supervisor moved us, while we may still create namespaces */
-    name_host,           /* what follows needs capabilities over our own namespaces */
-    loopback_up,
+    network_join,        /* what follows needs capabilities over our own namespaces, and one thread */
+    hear_go,             /* the cgroups hold us: before anything that the payload could use */
+    hide_cgroup,         /* after we were moved, while we may still create namespaces */
+    name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */
     drop_privileges,     /* before the fork: init needs no capability either */
@@ -148,9 +133,11 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
 };
 
 /* Leave only what init needs, at fixed numbers, and become it: a fresh program with nothing of the caller in it. */
-static bool become_init(struct run *run, int ready, struct failure *f)
+static bool become_init(struct run *run, int ready, unsigned payload_pid, struct failure *f)
 {
-    static const char *const argv[] = {INIT_NAME, NULL}, *const environment[] = {NULL};
+    LINE(pid, 16);
+    line_number(&pid, payload_pid, 10);
+    const char *const argv[] = {INIT_NAME, pid.data, NULL}, *const environment[] = {NULL};
     int source[] = {run->control[1], ready, run->id_lock}, copy[3], keep[5], count = 0;
     for (int i = 0; i < 3; i++) /* out of the way first: the targets may be among the sources */
         copy[i] = source[i] < 0 ? -1 : (int)SYS(__NR_fcntl, source[i], F_DUPFD_CLOEXEC, 16);
@@ -185,6 +172,6 @@ void child(struct run *run)
     if (pid < 0)
         failed(&f, STEP_FORK, 0, -pid);
     else
-        become_init(run, ready[1], &f);
+        become_init(run, ready[1], (unsigned)pid, &f);
     give_up(run, &f, 125); /* the payload waits for init and ends with this process, the first of its namespace */
 }

@@ -7,7 +7,7 @@
 #include <linux/signalfd.h>
 #include <linux/wait.h>
 
-#define PAYLOAD 2 /* the second process of a new pid namespace */
+static int payload_pid;
 
 static void harden(void)
 {
@@ -36,7 +36,7 @@ static void reap(void)
     int status;
     for (;;) {
         long pid = SYS(__NR_wait4, -1, &status, WNOHANG | __WALL, 0);
-        if (pid == PAYLOAD)
+        if (pid == payload_pid)
             finish(status);
         if (pid <= 0)
             return;
@@ -49,12 +49,13 @@ static void obey(void)
     long n = sys_read(INIT_CONTROL, &order, sizeof order);
     if (n != sizeof order)
         sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
-    SYS(__NR_kill, order.everyone ? -1 : PAYLOAD, order.signal);
+    SYS(__NR_kill, order.everyone ? -1 : payload_pid, order.signal);
 }
 
-void init_main(void)
+void init_main(int pid)
 {
     uint64_t mask = 1ULL << (SIGCHLD - 1);
+    payload_pid = pid;
     harden();
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);

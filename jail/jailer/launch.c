@@ -17,8 +17,9 @@ static bool make_channel(struct run *run, struct failure *f)
 
 static bool clone_jail(struct run *run, struct failure *f)
 {
+    /* The network namespace follows at once, in a thread of the child (network.c). */
     uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
-                     CLONE_NEWTIME | (run->plan->own_network ? CLONE_NEWNET : 0);
+                     CLONE_NEWTIME;
     /* No exit signal: the pidfd tells, and a caller that ignores SIGCHLD makes no difference. */
     struct clone_args args = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)&run->init};
     long pid = step_fault(STEP_CLONE) ? -EIO : SYS(__NR_clone3, &args, sizeof args);
@@ -73,5 +74,5 @@ static bool let_go(struct run *run, struct failure *f)
 bool launch(struct run *run, struct failure *f)
 {
     return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && raise_limits(run, f) && ids_map(run, f) &&
-           cgroups_join(run, f) && say_go(run, f);
+           say_go(run, f) && cgroups_make(run, f) && cgroups_join(run, f) && say_go(run, f);
 }

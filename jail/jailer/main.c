@@ -67,8 +67,10 @@ static int list_steps(void)
 
 int program(int argc, char **argv, char **envp)
 {
-    if (argc == 1 && text_equal(argv[0], INIT_NAME) && SYS_0(__NR_getpid) == 1)
-        init_main();
+    uint64_t payload_pid;
+    if (argc == 2 && text_equal(argv[0], INIT_NAME) && SYS_0(__NR_getpid) == 1 &&
+        text_number(argv[1], 10, INT32_MAX, &payload_pid))
+        init_main((int)payload_pid);
     int sound = descriptors_sound();
     if (sound < 0)
         return complain("/dev/null", errno_text(-sound));

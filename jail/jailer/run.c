@@ -36,7 +36,7 @@ static bool take_signals(struct run *run, struct failure *f)
 
 static bool prepare(struct run *run, struct failure *f)
 {
-    return ids_reserve(run, f) && (!run->plan->pool || sources_open(run, f)) && cgroups_make(run, f);
+    return ids_reserve(run, f) && (!run->plan->pool || sources_open(run, f));
 }
 
 int execute(struct plan *plan, int argc, char **argv, char **envp)

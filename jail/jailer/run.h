@@ -87,6 +87,10 @@ void cgroups_remove(struct run *run);
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
 bool root_build(struct run *run, struct failure *f);    /* jail */
 
+/* network.c */
+bool network_begin(struct run *run, struct failure *f);
+bool network_join(struct run *run, struct failure *f);
+
 /* launch.c, supervise.c, outcome.c */
 bool launch(struct run *run, struct failure *f);
 void supervise(struct run *run, struct verdict *v);
@@ -96,7 +100,7 @@ long outcome_write(const struct run *run, const struct verdict *v);
 /* child.c, payload.c, init.c: the jail's side; none returns */
 __attribute__((noreturn)) void child(struct run *run);
 __attribute__((noreturn)) void payload(struct run *run, int ready);
-__attribute__((noreturn)) void init_main(void);
+__attribute__((noreturn)) void init_main(int payload_pid);
 __attribute__((noreturn)) void give_up(struct run *run, const struct failure *f, int status);
 
 /* confine.c: on the calling process */

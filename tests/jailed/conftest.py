@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jailed.spied import Spied, spy_on
 from support.installation import Installation
 from support.launcher import Launcher
 from support.users import User
@@ -31,3 +32,9 @@ def place_of_root(root_user: User) -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+@pytest.fixture
+def spied(pyjail: Launcher, place: Path) -> Spied:
+    """`pyjail` whose every start of Python is seen."""
+    return spy_on(pyjail, place)

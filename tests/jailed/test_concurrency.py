@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from support.processes import alive_after, cgroup_folders, descendants, hold
 
 SH = ("/bin/sh", "-c")
 MANY = 32
-POOL = range(1879048192, 1879048192 + 65536)
 
 
 def traces() -> dict[str, set[str]]:
@@ -89,17 +89,26 @@ def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
     assert all(uid >= 65536 for uid in ids)
 
 
-def test_ids_are_given_back(root_pyjail):
-    """To use up the pool takes too long to show; that an id comes again does not."""
-    seen = set()
-    for _ in range(20):
-        with root_pyjail.popen(
-            "run", "--", *SH, "echo up; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
-            process.stdout.readline()
-            seen.add(os.stat(f"/proc/{descendants(process.pid)[-1]}").st_uid)
-            process.stdin.close()
-    assert len(seen) < 20
+def test_ids_are_given_back(root_pyjail, place_of_root):
+    """A plan with a pool of two ids and a lock file of its own: many runs in a row, but never three at once."""
+    made = place_of_root / "two.jail"
+    r = root_pyjail.run("compile", "-o", made, "--", *SH, "echo up; read x")
+    assert r.returncode == 0, r.stderr
+    made.write_text(re.sub("^(ids .* pool [0-9]+) .*$", rf"\1 2 {place_of_root}/lock", made.read_text(), flags=re.M))
+    for _ in range(10):
+        assert root_pyjail.run(program=made).stdout == b"up\n"
+    with (
+        root_pyjail.popen(program=made, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one,
+        root_pyjail.popen(program=made, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as two,
+    ):
+        assert one.stdout.readline() == two.stdout.readline() == b"up\n"
+        third = root_pyjail.run(program=made)
+        assert (third.returncode, third.stdout) == (125, b"")
+        assert b"lock" in third.stderr
+        one.communicate(b"")
+        assert root_pyjail.run(program=made).stdout == b"up\n"
+        two.communicate(b"")
+    assert not (place_of_root / "lock").exists()
 
 
 def test_nothing_is_left_after_a_hundred_runs(pyjail):

@@ -154,7 +154,9 @@ def test_ctrl_c(pyjail):
 
 
 def test_ctrl_c_reaches_the_payload_once(pyjail):
-    code = "import signal; signal.signal(2, lambda *a: print('caught', flush=True)); print('u'+'p', flush=True)"
+    code = (
+        "import signal; signal.signal(2, lambda *a: print('caught', flush=True)); print('u'+'p', flush=True)"
+    )
     with Terminal(pyjail) as terminal:
         terminal.line(
             f"\"$pyjail\" run -- /usr/bin/python3 -I -S -c \"{code}; sys.stdin.readline(); print('en'+'d')\""

@@ -191,7 +191,7 @@ def test_a_limit_above_the_callers_own_is_an_error(ordinary_pyjail):
     """An ordinary user cannot raise a hard limit: asked for, it is refused, not lowered in silence."""
     r = ordinary_pyjail.run(
         "-c",
-        'ulimit -Hn 512; exec "$@"',
+        'ulimit -n 512; exec "$@"',
         "sh",
         ordinary_pyjail.installation.pyjail,
         "run",

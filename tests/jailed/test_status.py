@@ -8,10 +8,10 @@ import signal
 import pytest
 
 SH = ("/bin/sh", "-c")
-FIELDS = set(
-    "status exit_code signal wall_seconds cpu_user_seconds cpu_system_seconds peak_memory_bytes oom_kills pids_peak "
-    "denied enforced error".split()
-)
+FIELDS = {
+    *("status", "exit_code", "signal", "error", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds"),
+    *("peak_memory_bytes", "oom_kills", "pids_peak", "denied", "enforced"),
+}
 ENDING = (
     "HUP",
     "INT",

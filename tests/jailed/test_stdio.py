@@ -161,7 +161,7 @@ os.write({writer}, '\\n'.join(os.readlink(f'/proc/self/fd/{{n}}') for n in (0, 1
                 stderr=subprocess.PIPE,
                 pass_fds=[writer],
             ) as process:
-                out, err = process.communicate(b"", 60)
+                _, err = process.communicate(b"", 60)
             assert process.returncode == 0, err
             seen = os.read(reader, 4096).decode().split("\n")
             assert [seen[n] for n in closed] == ["/dev/null"] * len(closed)

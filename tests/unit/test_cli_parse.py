@@ -61,14 +61,15 @@ def test_the_last_one_wins_where_asked_for_the_last() -> None:
 
 
 def test_a_word_of_two_dashes_is_never_a_value() -> None:
-    # The native front takes the first `--` for the end of the options without knowing which of them have values.
+    # The native front takes the first `--` for the end of the options, whichever of them have values.
     assert message("--env", "--", "true") == "--env needs a value: --env NAME[=VALUE]"
     assert given(parse(RUN, ["--env=--", "--", "true"])) == [("env", "--")]
 
 
 def test_a_missing_value_is_not_taken_from_the_next_option() -> None:
     assert message("--hostname", "--strict") == (
-        "--hostname needs a value: --hostname NAME\nIf '--strict' is meant as the value, write --hostname=--strict"
+        "--hostname needs a value: --hostname NAME\n"
+        "If '--strict' is meant as the value, write --hostname=--strict"
     )
     assert message("--memory") == "--memory needs a value: --memory SIZE"
 

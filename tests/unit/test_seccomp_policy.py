@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,10 @@ WRONG = {
     "not TOML": ("default = ", ""),
     "no default": ("", "default"),
     "unknown key": ('default = "EPERM"\ncolour = 1', "colour"),
-    "unknown key in a rule": ('default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\nif = 1', "rule[0].if"),
+    "unknown key in a rule": (
+        'default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\nif = 1',
+        "rule[0].if",
+    ),
     "unknown action": ('default = "maybe"', "default"),
     "errno out of reach": ('default = "ENOTANERRNO"', "default"),
     "wrong type": ("default = 1", "default"),
@@ -84,14 +88,17 @@ def test_lists_are_multiplied_out_and_the_rest_is_read() -> None:
         otherwise = "EACCES"
         reason = "r"
         probed = true
-        when = [[{ arg = 0, is = [1, 2] }, { arg = 1, mask = 0xf, is = 3 }], [{ arg = 2, width = 64, is = 9 }]]
+        when = [
+            [{ arg = 0, is = [1, 2] }, { arg = 1, mask = 0xf, is = 3 }],
+            [{ arg = 2, width = 64, is = 9 }],
+        ]
     """)
     a, b, c = Condition(0, 1), Condition(0, 2), Condition(1, 3, 0xF)
     when = ((a, c), (b, c), (Condition(2, 9, 2**64 - 1),))
     assert policy == Policy((Rule(("socket",), "allow", when, "EACCES", "r", True),), "kill", "EPERM", "d")
 
 
-def test_not_utf8_is_refused(tmp_path) -> None:
+def test_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_bytes(b'default = "\xff"')
     with pytest.raises(PolicyError, match="not UTF-8"):
@@ -105,9 +112,16 @@ def test_actions_have_one_name_and_number(action: str) -> None:
 
 def edges(rule: Rule | None) -> list[tuple[int, ...]]:
     """Arguments around each comparison of the rule, each with the upper half clear and set."""
-    values: list[set[int]] = [{0, 0xFFFFFFFF, 2**64 - 1, 1 << 63} for _ in range(3)] + [{0, 2**64 - 1}] + [{0}] * 2
+    values: list[set[int]] = (
+        [{0, 0xFFFFFFFF, 2**64 - 1, 1 << 63} for _ in range(3)] + [{0, 2**64 - 1}] + [{0}] * 2
+    )
     for condition in [c for alternative in rule.when for c in alternative] if rule else []:
-        near = {condition.value, condition.value + 1, condition.value - 1 & 2**64 - 1, condition.value | condition.mask}
+        near = {
+            condition.value,
+            condition.value + 1,
+            condition.value - 1 & 2**64 - 1,
+            condition.value | condition.mask,
+        }
         values[condition.arg] |= near | {value ^ HIGH for value in near}
     points = list(product(*values))
     return points[:: max(1, len(points) // 4000)]
@@ -209,10 +223,14 @@ def conditions(draw: st.DrawFn) -> Condition:
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     actions = st.sampled_from(["allow", "log", "trap", "kill", "kill-thread", "EPERM", "ENOSYS", "EACCES"])
-    names = draw(st.lists(st.sampled_from(["read", "write", "socket", "ioctl", "clone"]), unique=True, max_size=4))
+    names = draw(
+        st.lists(st.sampled_from(["read", "write", "socket", "ioctl", "clone"]), unique=True, max_size=4)
+    )
     rules = []
     for name in names:
-        when = draw(st.lists(st.lists(conditions(), min_size=1, max_size=2).map(tuple), max_size=2).map(tuple))
+        when = draw(
+            st.lists(st.lists(conditions(), min_size=1, max_size=2).map(tuple), max_size=2).map(tuple)
+        )
         otherwise = draw(st.none() | actions) if when else None
         rules.append(Rule((name,), draw(actions), when, otherwise))
     return Policy(tuple(rules), draw(actions), draw(actions))

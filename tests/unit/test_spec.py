@@ -1,0 +1,116 @@
+"""`Jail`, `Bind` and `Tmpfs` refuse what makes no sense, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from jail import Bind, Jail, Limits, SpecError, Tmpfs
+
+
+def refused(field: str, words: str, **values: object) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        Jail(**values)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(("target", "words"), [
+    ("/", "is the root itself"),
+    ("//", "is the root itself"),
+    ("relative", "not an absolute path"),
+    ("", "not an absolute path"),
+    ("/a/../b", r"may not hold \. or \.\."),
+    ("/a/./b", r"may not hold \. or \.\."),
+    ("/..", r"may not hold \. or \.\."),
+    ("/a\0b", "NUL"),
+    (b"/a", "expected text"),
+    ("/\ud800", "encoding"),
+])
+def test_targets(target: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        Bind("/src", target)
+    with pytest.raises(SpecError, match=words):
+        Tmpfs(target)
+
+
+def test_sources_are_absolute() -> None:
+    with pytest.raises(SpecError, match="not an absolute path") as caught:
+        Bind("src", "/dst")
+    assert caught.value.field == "bind source"
+
+
+def test_a_tmpfs_has_a_size_or_the_default_one() -> None:
+    assert Tmpfs("/a").size is None
+    with pytest.raises(SpecError, match="out of range"):
+        Tmpfs("/a", 0)
+
+
+@pytest.mark.parametrize("second", ["/a/b", "/a/b/", "//a//b"])
+def test_a_target_is_used_once(second: str) -> None:
+    refused("mounts", "target of two mounts", mounts=(Tmpfs("/a/b"), Bind("/src", second)))
+
+
+def test_proc_is_not_covered() -> None:
+    refused("mounts", "cover the jail's own /proc", mounts=(Bind("/src", "/proc/self"),))
+    Jail(mounts=(Bind("/src", "/proc"),), without=frozenset({"proc"}))
+
+
+@pytest.mark.parametrize(("env", "words"), [
+    ((("", "v"),), "not a variable's name"),
+    ((("A=B", "v"),), "not a variable's name"),
+    ((("A\0", "v"),), "NUL"),
+    ((("A", "v\0"),), "NUL"),
+    ((("A",),), "expected .name, value."),
+    ({"A": "v"}, "expected a tuple"),
+])
+def test_variables(env: object, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        Jail(env=env)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "-a", ".a", "ü", "a/b", "a\0"])
+def test_wrong_hostnames(name: str) -> None:
+    refused("hostname", ".", hostname=name)
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 64, "web-1.example.org", "my_host"])
+def test_hostnames(name: str) -> None:
+    assert Jail(hostname=name).hostname == name
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("network", "bridge", "expected none or host"),
+    ("uid", -1, "whole number from 0 to 4294967294"),
+    ("gid", 2**32 - 1, "whole number from 0 to 4294967294"),
+    ("uid", True, "whole number"),
+    ("allow_weaker", frozenset({"memroy"}), "expected memory or pids, got 'memroy'"),
+    ("allow_weaker", {"memory"}, "expected a frozenset"),
+    ("without", frozenset({"net"}), "expected proc, tmp, shm, etc or landlock"),
+    ("pass_fds", (2,), "whole number from 3"),
+    ("pass_fds", (3, 3), "stands twice"),
+    ("pass_fds", [3], "expected a tuple"),
+    ("cwd", "here", "not an absolute path"),
+    ("root", "/", "would show all of the host's files"),
+    ("root", "rootfs", "not an absolute path"),
+    ("seccomp", "", "the name is empty"),
+    ("limits", {"memory": 1}, "expected Limits"),
+    ("mounts", ("/a",), "expected Bind or Tmpfs"),
+    ("mounts", [Tmpfs("/a")], "expected a tuple"),
+])
+def test_other_fields(field: str, value: object, words: str) -> None:
+    refused(field, words, **{field: value})
+
+
+def test_bytes_that_are_no_text_pass_through() -> None:
+    name = b"/\xff\xfe".decode("utf-8", "surrogateescape")
+    assert Jail(mounts=(Bind(name, name),), env=(("A", name),)).mounts[0].target == name
+
+
+def test_variations_are_made_by_replace() -> None:
+    box = Jail(uid=5)
+    assert dataclasses.replace(box, limits=Limits(pids=3)).limits.pids == 3
+    assert box.limits.pids is None
+    with pytest.raises(SpecError):
+        dataclasses.replace(box, hostname="")
