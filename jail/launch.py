@@ -181,7 +181,12 @@ def _outcome(text: bytes, status: int) -> Outcome:
     if not text:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         raise LaunchError(f"the jailer {how} and reported nothing", "jailer", object=JAILER)
-    outcome = Outcome.from_json(text)
+    try:
+        outcome = Outcome.from_json(text)
+    except ValueError:
+        raise LaunchError(
+            f"the jailer reported what is no outcome: {text!r}", "jailer", object=JAILER
+        ) from None
     error = outcome.error
     if outcome.status == "setup-failed":
         if error is None:

@@ -235,7 +235,7 @@ SHAPES: dict[type, Shape] = dict(
         _plain("landlock", Landlock, form.either({"rw": True, "ro": False}), form.ABSOLUTE),
         _plain("landlock-need", LandlockNeed, form.NEED, once=_only),
         _plain("seccomp", Seccomp, form.TEXT, form.PROGRAM, once=_only),
-        _plain("umask", Umask, form.MODE, once=_only),
+        _plain("umask", Umask, form.UMASK, once=_only),
         _plain("cwd", Cwd, form.ABSOLUTE, once=_only),
         (Env, Shape("env", 1, 1, lambda given: [f"{given.name}={given.value}"], _read_env, None)),
         (EnvPass, Shape("env-pass", 1, 1, lambda given: [given.name], _read_env_pass, None)),

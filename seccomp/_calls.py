@@ -62,7 +62,6 @@ def is_known(name: str) -> bool:
 def number(name: str, machine: str) -> int | None:
     """The call's number, or None where the machine has no such call."""
     found = libseccomp.resolve_syscall(libseccomp.Arch(MACHINES[machine][0]), name)
-    assert isinstance(found, int)
     if found == _UNKNOWN:
         return _NEWER.get(name)
     return found if found >= 0 else None

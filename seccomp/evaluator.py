@@ -1,8 +1,8 @@
 """Runs a classic BPF seccomp program on a system call, without a kernel.
 
 The kernel's rules are followed (seccomp(2), the kernel's seccomp_check_filter()): 32-bit words of struct
-seccomp_data only, forward jumps only.  A program that it would refuse is refused here, but for reads of memory
-never written.
+seccomp_data only, forward jumps only.  A program that it would refuse is refused here, but for reads of
+memory never written.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from seccomp._errors import LibraryMissingError
 
@@ -64,6 +64,10 @@ def library_version() -> tuple[int, int, int]:
     return version.major, version.minor, version.micro
 
 
+@overload
+def resolve_syscall(arch: int | Arch, syscall: str) -> int: ...
+@overload
+def resolve_syscall(arch: int | Arch, syscall: int) -> bytes: ...
 def resolve_syscall(arch: int | Arch, syscall: str | int) -> int | bytes:
     """The number of a call's name on `arch` (negative: not there, -1: unknown), or the name (bytes) of a
     number.
@@ -182,8 +186,9 @@ class SyscallFilter:
 
     def merge(self, filter: SyscallFilter) -> None:  # noqa: A002  the binding's name
         """Take over the rules of `filter` (other architectures, same attributes), which is emptied."""
-        if not isinstance(filter, SyscallFilter):
-            kind = type(filter).__name__
+        given: object = filter
+        if not isinstance(given, SyscallFilter):
+            kind = type(given).__name__
             raise TypeError(
                 f"Argument 'filter' has incorrect type (expected seccomp.SyscallFilter, got {kind})"
             )

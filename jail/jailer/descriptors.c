@@ -69,15 +69,22 @@ long descriptors_close_but(const int *keep, unsigned count, unsigned from)
     return close_span(from, ~0U);
 }
 
-bool descriptors_check(struct run *run, struct failure *f)
+bool descriptors_stdio(struct failure *f)
 {
-    const struct plan *plan = run->plan;
-    int keep[MAX_FDS + 1];
     for (int fd = 0; fd <= 2; fd++) {
         long bad = step_fault(STEP_STDIO) ? -EIO : passable(fd);
         if (bad)
             return refused(f, STEP_STDIO, fd, -bad);
     }
+    return true;
+}
+
+bool descriptors_check(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    int keep[MAX_FDS + 1];
+    if (!descriptors_stdio(f))
+        return false;
     unsigned count = descriptors_sorted(plan, keep);
     for (unsigned i = 0; i < count; i++) {
         long bad = step_fault(STEP_PASS_FD) ? -EIO : passable(keep[i]);

@@ -1,6 +1,7 @@
 /* The executor's command line; docs/plan.md has it in full. */
 #include "front.h"
 #include "probe.h"
+#include "report.h"
 #include "run.h"
 #include "text.h"
 
@@ -18,6 +19,18 @@ static int complain(const char *what, const char *why)
     return 125;
 }
 
+#ifdef PYJAIL_FRONT
+/* A folder as stdin would stop Python too, but with a message that helps nobody. */
+static int dispatch(int argc, char **argv, char **envp)
+{
+    struct failure f = {0};
+    static const struct plan none;
+    if (descriptors_stdio(&f))
+        return front(argc, argv, envp);
+    report(&none, &f, "");
+    return 125;
+}
+#else
 static bool read_plan(struct plan *plan, int fd, const char *name)
 {
     struct plan_error error = {0};
@@ -65,19 +78,8 @@ static int list_steps(void)
 }
 #endif
 
-int program(int argc, char **argv, char **envp)
+static int dispatch(int argc, char **argv, char **envp)
 {
-    uint64_t payload_pid;
-    if (argc == 2 && text_equal(argv[0], INIT_NAME) && SYS_0(__NR_getpid) == 1 &&
-        text_number(argv[1], 10, INT32_MAX, &payload_pid))
-        init_main((int)payload_pid);
-    int sound = descriptors_sound();
-    if (sound < 0)
-        return complain("/dev/null", errno_text(-sound));
-    step_fault_select(envp);
-#ifdef PYJAIL_FRONT
-    return front(argc, argv, envp);
-#else
     const char *verb = argc > 1 ? argv[1] : "";
 #ifdef PYJAIL_FAULT
     if (text_equal(verb, "steps"))
@@ -90,5 +92,18 @@ int program(int argc, char **argv, char **envp)
     if (argc >= 3 && (text_equal(verb, "run") || text_equal(verb, "run-fd") || (text_equal(verb, "check") && argc == 3)))
         return with_plan(argc, argv, envp);
     return usage();
+}
 #endif
+
+int program(int argc, char **argv, char **envp)
+{
+    uint64_t payload_pid;
+    if (argc == 2 && text_equal(argv[0], INIT_NAME) && SYS_0(__NR_getpid) == 1 &&
+        text_number(argv[1], 10, INT32_MAX, &payload_pid))
+        init_main((int)payload_pid);
+    int sound = descriptors_sound();
+    if (sound < 0)
+        return complain("/dev/null", errno_text(-sound));
+    step_fault_select(envp);
+    return dispatch(argc, argv, envp);
 }
