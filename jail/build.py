@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jail.spec import Jail, Tmpfs
     from seccomp import Program
 
+MOST_RULES = 64  # MAX_RULES of jailer/plan.h
 READ_ONLY = ("ro", "nosuid", "nodev", "rec")
 WRITABLE = ("nosuid", "nodev", "rec")
 DEVICE = (
@@ -203,6 +204,12 @@ def _landlock(jail: Jail) -> Iterator[Directive]:
         below = any(target == place or target.startswith(place + "/") for place in places)
         if not below and (not isinstance(mount, Bind) or mount.writable):
             places.append(target)
+    if len(places) >= MOST_RULES:
+        raise SpecError(
+            f"{len(places)} writable places are more than the {MOST_RULES - 1} that the jailer keeps Landlock "
+            "rules for; mount fewer, or a folder that holds them all",
+            "mounts",
+        )
     yield from (Landlock(True, place) for place in places)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from jail.plan import Plan
 from seccomp import Policy
 
 COMMAND = "/bin/true"
+CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 FIRST_DESCRIPTOR = 10
 
 
@@ -148,7 +151,7 @@ def nsjail(plan: Plan, folder: Path, build: Path) -> Contender:
     ids = plan.of(Ids)[0]
     policy = files.path(("ALLOW {\n" + ",\n".join(f"SYSCALL[{number}]" for number in sorted(allowed_calls()))
                          + "\n}\nDEFAULT ERRNO(38)\n").encode())
-    words = [find_nsjail(build), "-Mo", "-Q", "--nice_level", "0", "--enable_clone_newtime", "--skip_setsid",
+    words = [find_nsjail(build), "-Mo", "-Q", "--nice_level", "0", "--skip_setsid",
              "--user", f"{ids.uid}:1879048192:1", "--group", f"{ids.gid}:1879048192:1", "--seccomp_policy", policy]
     words += ["--hostname", plan.of(Hostname)[0].name] if plan.of(Hostname) else []
     for step in below_root(plan):
@@ -169,6 +172,17 @@ def nsjail(plan: Plan, folder: Path, build: Path) -> Contender:
         words += ["--env", f"{variable.name}={variable.value}"]
     words += ["--cwd", plan.of(Cwd)[0].path] if plan.of(Cwd) else []
     return Contender("nsjail", [*words, "--", COMMAND])
+
+
+def hide_unified_cgroups() -> None:
+    """crun refuses hosts that have both versions mounted with controllers in both: unmount one in a mount
+    namespace of our own."""
+    if not os.path.exists("/sys/fs/cgroup/unified/cgroup.controllers"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if (libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
+            or libc.umount2(b"/sys/fs/cgroup/unified", MNT_DETACH)):
+        raise OSError(ctypes.get_errno(), "a mount namespace without /sys/fs/cgroup/unified cannot be made")
 
 
 def crun(plan: Plan, folder: Path) -> Contender:
@@ -219,4 +233,4 @@ def crun(plan: Plan, folder: Path) -> Contender:
         path.chmod(0o755)
     words = [program("crun"), "--root", str(folder / "state"), "--cgroup-manager", "disabled", "run", "--bundle",
              str(bundle), "bench"]
-    return Contender("crun", words)
+    return Contender("crun", words, prepare=hide_unified_cgroups)

@@ -11,6 +11,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,8 @@ class Contender:
     opens: Sequence[tuple[int, str]] = ()
     uid: int = 0
     before: Callable[[], None] | None = None
+    prepare: Callable[[], None] | None = None
+    """Done once in the process that starts it, which is then this contender's alone."""
     divisor: int = 1
     """Started once in so many rounds."""
 
@@ -65,23 +68,28 @@ def start(contender: Contender) -> int:
 class Starter:
     """A process of one user that starts that user's contenders when told to."""
 
-    def __init__(self, uid: int, contenders: Sequence[Contender]) -> None:
+    def __init__(self, contenders: Sequence[Contender], mine: Contender) -> None:
         ours, theirs = os.pipe(), os.pipe()
         self._orders, self._answers = ours[1], theirs[0]
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(ours[1])
-            os.close(theirs[0])
-            self._serve(uid, contenders, ours[0], theirs[1])
+            self._serve(contenders, mine, ours[0], theirs[1])
         os.close(ours[0])
         os.close(theirs[1])
 
-    def _serve(self, uid: int, contenders: Sequence[Contender], orders: int, answers: int) -> NoReturn:
+    def _serve(self, contenders: Sequence[Contender], mine: Contender, orders: int, answers: int) -> NoReturn:
         gc.disable()
-        if uid:
+        # All else that is open goes, an earlier starter's pipes among it: a copy of theirs would keep it alive.
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and number not in (orders, answers):
+                with suppress(OSError):  # the folder's own
+                    os.close(number)
+        if mine.prepare:
+            mine.prepare()
+        if mine.uid:
             os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+            os.setresgid(mine.uid, mine.uid, mine.uid)
+            os.setresuid(mine.uid, mine.uid, mine.uid)
         os.chdir("/")
         while order := os.read(orders, 1):
             os.write(answers, struct.pack("=q", start(contenders[order[0]])))
@@ -100,9 +108,16 @@ class Starter:
         os.waitpid(self.pid, 0)
 
 
+def who(contender: Contender) -> object:
+    return contender.uid, contender.prepare
+
+
 def measure(contenders: Sequence[Contender], rounds: int) -> dict[str, Figures]:
     """Start all contenders `rounds` times in turn, each round beginning with another one. Raises StartError."""
-    starters = {uid: Starter(uid, contenders) for uid in {contender.uid for contender in contenders}}
+    starters: dict[object, Starter] = {}
+    for contender in contenders:
+        if who(contender) not in starters:
+            starters[who(contender)] = Starter(contenders, contender)
     samples: dict[str, list[int]] = {contender.name: [] for contender in contenders}
     order = list(range(len(contenders)))
     try:
@@ -114,7 +129,7 @@ def measure(contenders: Sequence[Contender], rounds: int) -> dict[str, Figures]:
                     continue
                 if contender.before:
                     contender.before()
-                spent = starters[contender.uid].measure(index)
+                spent = starters[who(contender)].measure(index)
                 if spent < 0:
                     status = os.waitstatus_to_exitcode(-spent)
                     raise StartError(f"{contender.name} ended with {status}: {' '.join(contender.argv)}")

@@ -64,8 +64,8 @@ def open_plans(path: str, create: bool) -> int:
     """
     if not path:
         raise UntrustedError("neither XDG_CACHE_HOME nor HOME is an absolute path")
-    if create:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    if create and not os.path.isdir(parent := os.path.dirname(path)):
+        os.mkdir(parent, 0o700)  # ~/.cache, but never the home: users without one have to stay so
     outer = open_trusted(path, None, create)
     try:
         return open_trusted("plans", outer, create, path + "/plans")

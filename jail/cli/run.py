@@ -50,7 +50,7 @@ def lasting(plan: Plan) -> Plan:
 def check_command(name: str, words: Sequence[str]) -> None:
     """There must be something to run. That it is there, and no empty word, is the jailer's to find (127)."""
     if not words:
-        raise UsageError(f"no COMMAND given; usage: pyjail {name} [options] [--] COMMAND [ARG...]")
+        raise UsageError(f"no command given; usage: pyjail {name} [options] [--] COMMAND [ARG...]")
 
 
 def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:

@@ -100,17 +100,24 @@ def mount(setting: Setting) -> Bind | Tmpfs:
         raise UsageError(f"{setting.where}: {error}") from None
 
 
+def target(setting: Setting, path: str) -> str:
+    """A place inside; the library checks it, and speaks of its own names."""
+    if path and not path.strip("/"):
+        raise UsageError(f"{setting.where}: {path!r} is the root itself, which --root makes; name a folder in it")
+    return path
+
+
 def bind(setting: Setting, writable: bool, optional: bool) -> Bind:
     """SRC[:DST]."""
     source, *rest = split_colons(setting)
     source = host_path(setting, source)
-    return Bind(source, rest[0] if rest else source, writable, optional)
+    return Bind(source, target(setting, rest[0] if rest else source), writable, optional)
 
 
 def tmpfs(setting: Setting) -> Tmpfs:
     """DST[:SIZE]."""
-    target, *rest = split_colons(setting)
-    return Tmpfs(target, parse_size(rest[0]) if rest else None)
+    path, *rest = split_colons(setting)
+    return Tmpfs(target(setting, path), parse_size(rest[0]) if rest else None)
 
 
 def split_colons(setting: Setting) -> list[str]:

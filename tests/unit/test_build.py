@@ -1,4 +1,4 @@
-"""`build_plan`: what is asked for, and what the host is, decide what will be done. No privilege, no I/O: fake hosts."""
+"""`build_plan`: what is asked for and what the host is decide what will be done. Hosts are fakes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import dataclasses
 
 import pytest
 
-from jail import INFINITY, Bind, Host, Jail, Limits, Plan, SpecError, Tmpfs, UnsupportedError, build_plan
+from jail import Bind, Host, Jail, Plan, SpecError, Tmpfs, build_plan
 from jail import directives as d
 from rlimits.cgroup import Controller
 
 MERGED = (("/bin", "usr/bin"), ("/lib", "usr/lib"), ("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC"))
-CGROUPS = tuple(Controller(1, name, f"/sys/fs/cgroup/{name}", "/", f"/sys/fs/cgroup/{name}/me", True)
-                for name in ("memory", "pids"))
-USER = Host((6, 1), "x86_64", 1000, 1000, facts=tuple(d.Depends("symlink", path, 1, 2, 3, 4, 5) for path, _ in MERGED),
-            links=MERGED)
+CGROUPS = tuple(
+    Controller(1, name, f"/sys/fs/cgroup/{name}", "/", f"/sys/fs/cgroup/{name}/me", True)
+    for name in ("memory", "pids")
+)
+USER = Host(
+    (6, 1),
+    "x86_64",
+    1000,
+    1000,
+    facts=tuple(d.Depends("symlink", path, 1, 2, 3, 4, 5) for path, _ in MERGED),
+    links=MERGED,
+)
 ROOT = dataclasses.replace(USER, euid=0, egid=0, pool=(1_879_048_192, 65_536), controllers=CGROUPS)
 OLD_USER = dataclasses.replace(USER, kernel=(5, 10))
 
@@ -42,6 +50,7 @@ def enforced(made: Plan) -> dict[str, str]:
 
 # ---- what holds for every plan ----
 
+
 @pytest.mark.parametrize("host", [USER, ROOT])
 def test_the_default_is_closed(host: Host) -> None:
     made = plan(host=host)
@@ -55,8 +64,17 @@ def test_the_default_is_closed(host: Host) -> None:
     assert {mount.target for mount in writable} == {"/tmp", "/dev/shm"}
     assert all(mount.type == "tmpfs" and "size=268435456,nr_inodes=65536" in mount.data for mount in writable)
     assert {mount.data for mount in found.values() if mount.type == "bind"} == {
-        "/usr", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/alternatives", "/dev/null",
-        "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+        "/usr",
+        "/etc/ld.so.cache",
+        "/etc/ssl/certs",
+        "/etc/ssl/openssl.cnf",
+        "/etc/alternatives",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+    }
 
 
 def test_a_plan_is_a_function_of_its_inputs() -> None:
@@ -66,7 +84,8 @@ def test_a_plan_is_a_function_of_its_inputs() -> None:
 def test_the_payloads_ids_are_mapped_as_the_host_allows() -> None:
     assert plan().of(d.Ids) == (d.Ids(1000, 1000),)
     assert plan(Jail(uid=0, gid=7), ROOT).of(d.Ids) == (
-        d.Ids(0, 7, (1_879_048_192, 65_536, "/run/pyjail-ids.lock")),)
+        d.Ids(0, 7, (1_879_048_192, 65_536, "/run/pyjail-ids.lock")),
+    )
 
 
 def test_what_was_looked_at_is_what_the_plan_depends_on() -> None:
@@ -76,16 +95,21 @@ def test_what_was_looked_at_is_what_the_plan_depends_on() -> None:
 
 # ---- the root ----
 
+
 def test_a_merged_usr_is_links_and_another_is_folders() -> None:
     assert d.Symlink("/bin", "usr/bin") in plan().of(d.Symlink)
-    split = dataclasses.replace(USER, facts=(d.Depends("dir", "/bin", 1, 2), d.Depends("absent", "/lib")), links=())
+    split = dataclasses.replace(
+        USER, facts=(d.Depends("dir", "/bin", 1, 2), d.Depends("absent", "/lib")), links=()
+    )
     found = mounts(plan(host=split))
     assert found["/bin"] == d.Mount("bind", "/bin", ("ro", "nosuid", "nodev", "rec"), "/bin")
     assert "/lib" not in found
 
 
 def test_a_link_that_leads_elsewhere_is_bound() -> None:
-    odd = dataclasses.replace(USER, links=(("/bin", "../opt/bin"), ("/lib", "/usr/../opt"), ("/etc/localtime", "/x")))
+    odd = dataclasses.replace(
+        USER, links=(("/bin", "../opt/bin"), ("/lib", "/usr/../opt"), ("/etc/localtime", "/x"))
+    )
     found = mounts(plan(host=odd))
     assert {"/bin", "/lib", "/etc/localtime"} <= set(found)
     assert {link.path for link in plan(host=odd).of(d.Symlink)}.isdisjoint(found)
@@ -118,19 +142,25 @@ def test_the_hosts_network_brings_its_resolver() -> None:
 def test_a_folder_as_root_is_read_only() -> None:
     made = plan(Jail(root="/srv/root"))
     assert made.of(d.Mount)[0] == d.Mount("bind", "/", ("ro", "nosuid", "nodev", "rec"), "/srv/root")
-    assert [mount.data for mount in mounts(made).values() if mount.type == "bind" and "device" not in mount.flags] == [
-        "/srv/root"]
+    assert [
+        mount.data for mount in mounts(made).values() if mount.type == "bind" and "device" not in mount.flags
+    ] == ["/srv/root"]
     assert made.of(d.File) == ()
     assert {"/dev", "/proc", "/tmp", "/dev/shm"} <= set(mounts(made))
 
 
 def test_masks_come_after_the_device_that_they_are_made_of() -> None:
     kinds = [(type(line), getattr(line, "target", "")) for line in plan().directives]
-    assert kinds.index((d.Mount, "/dev/null")) < kinds.index((d.Mount, "/proc")) < kinds.index((d.Mask, "/proc/keys"))
+    assert (
+        kinds.index((d.Mount, "/dev/null"))
+        < kinds.index((d.Mount, "/proc"))
+        < kinds.index((d.Mask, "/proc/keys"))
+    )
 
 
-@pytest.mark.parametrize(("word", "target"), [("proc", "/proc"), ("tmp", "/tmp"), ("shm", "/dev/shm"),
-                                              ("etc", "/etc/ssl/certs")])
+@pytest.mark.parametrize(
+    ("word", "target"), [("proc", "/proc"), ("tmp", "/tmp"), ("shm", "/dev/shm"), ("etc", "/etc/ssl/certs")]
+)
 def test_parts_can_be_left_out(word: str, target: str) -> None:
     assert target in mounts(plan())
     made = plan(Jail(without=frozenset({word})))
@@ -146,9 +176,15 @@ def test_without_tmp_the_payload_is_at_home_in_the_root() -> None:
 
 # ---- mounts that the caller asks for ----
 
+
 def test_binds_are_read_only_unless_asked() -> None:
-    jail = Jail(mounts=(Bind("/srv/in", "/in"), Bind("/srv/out", "/out", writable=True),
-                        Bind("/srv/maybe", "/maybe", optional=True)))
+    jail = Jail(
+        mounts=(
+            Bind("/srv/in", "/in"),
+            Bind("/srv/out", "/out", writable=True),
+            Bind("/srv/maybe", "/maybe", optional=True),
+        )
+    )
     found = mounts(plan(jail))
     assert found["/in"] == d.Mount("bind", "/in", ("ro", "nosuid", "nodev", "rec"), "/srv/in")
     assert found["/out"] == d.Mount("bind", "/out", ("nosuid", "nodev", "rec"), "/srv/out")
@@ -165,12 +201,16 @@ def test_mounts_come_last_and_in_order() -> None:
 
 
 def test_a_mount_of_the_callers_takes_the_place_of_a_private_one() -> None:
-    jail = Jail(mounts=(Tmpfs("/tmp/", 4096), Bind("/srv/shm", "/dev/shm", writable=True), Tmpfs("/var/tmp/x")))
+    jail = Jail(
+        mounts=(Tmpfs("/tmp/", 4096), Bind("/srv/shm", "/dev/shm", writable=True), Tmpfs("/var/tmp/x"))
+    )
     made = plan(jail)
     assert "/tmp" not in mounts(made)
     assert mounts(made)["/tmp/"].data.startswith("size=4096,")
     assert mounts(made)["/dev/shm"].type == "bind"
-    assert "/var/tmp" not in {link.path for link in made.of(d.Symlink)}, "a mount through the link would cover /tmp"
+    assert "/var/tmp" not in {link.path for link in made.of(d.Symlink)}, (
+        "a mount through the link would cover /tmp"
+    )
 
 
 def test_there_is_room_for_the_targets_of_a_thousand_binds() -> None:
@@ -181,11 +221,18 @@ def test_there_is_room_for_the_targets_of_a_thousand_binds() -> None:
 
 # ---- the payload's surroundings ----
 
+
 def test_the_environment_is_short() -> None:
     made = plan(Jail(env=(("A", "1"), ("B", None), ("PATH", "/x"))))
     assert [line for line in made.directives if isinstance(line, (d.Env, d.EnvPass))] == [
-        d.Env("PATH", "/usr/local/bin:/usr/bin:/bin"), d.Env("LANG", "C.UTF-8"), d.Env("HOME", "/tmp"), d.EnvPass("TERM"),
-        d.Env("A", "1"), d.EnvPass("B"), d.Env("PATH", "/x")]
+        d.Env("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        d.Env("LANG", "C.UTF-8"),
+        d.Env("HOME", "/tmp"),
+        d.EnvPass("TERM"),
+        d.Env("A", "1"),
+        d.EnvPass("B"),
+        d.Env("PATH", "/x"),
+    ]
 
 
 def test_words_are_bytes_or_text() -> None:
@@ -215,89 +262,28 @@ def test_a_filter_that_is_not_given_is_an_error_and_not_left_out() -> None:
 
 
 def test_landlock_says_what_the_mounts_say() -> None:
-    jail = Jail(mounts=(Bind("/s", "/in"), Bind("/s", "/out", writable=True), Tmpfs("/tmp/x"), Tmpfs("/out/y"),
-                        Tmpfs("/tmpfoo")))
+    jail = Jail(
+        mounts=(
+            Bind("/s", "/in"),
+            Bind("/s", "/out", writable=True),
+            Tmpfs("/tmp/x"),
+            Tmpfs("/out/y"),
+            Tmpfs("/tmpfoo"),
+        )
+    )
     assert plan(jail).of(d.Landlock) == (
-        d.Landlock(False, "/"), d.Landlock(True, "/dev"), d.Landlock(True, "/tmp"), d.Landlock(True, "/out"),
-        d.Landlock(True, "/tmpfoo"))
+        d.Landlock(False, "/"),
+        d.Landlock(True, "/dev"),
+        d.Landlock(True, "/tmp"),
+        d.Landlock(True, "/out"),
+        d.Landlock(True, "/tmpfoo"),
+    )
     assert plan(Jail(without=frozenset({"landlock"}))).of(d.Landlock) == ()
 
 
-# ---- limits ----
-
-def test_every_rlimit_that_matters_is_finite_by_default() -> None:
-    held = rlimits(plan(host=ROOT))
-    assert {"nofile", "nproc", "fsize", "memlock", "msgqueue", "sigpending", "stack", "rtprio", "nice", "core"} <= set(held)
-    assert all(0 <= limit.soft <= limit.hard for limit in held.values())
-    assert not any(limit.exact for limit in held.values()), "a caller's own lower limits stay"
-    assert (held["core"].soft, held["core"].hard) == (1, 1)
-
-
-def test_limits_that_are_asked_for_are_exact_and_named() -> None:
-    made = plan(Jail(limits=Limits(nofile=64, file_size=1, stack=4, memlock=0, core=5, address_space=6, cpu_time=1.2,
-                                   timeout=0.0001, grace=0, pids=9)))
-    held = rlimits(made)
-    assert {name: (held[name].soft, held[name].hard) for name in ("nofile", "fsize", "stack", "memlock", "core", "as",
-                                                                 "cpu", "nproc")} == {
-        "nofile": (64, 64), "fsize": (1, 1), "stack": (4, 4), "memlock": (0, 0), "core": (5, 5), "as": (6, 6),
-        "cpu": (2, 3), "nproc": (10, 10)}
-    assert all(held[name].exact for name in ("nofile", "fsize", "stack", "memlock", "core", "as", "cpu", "nproc"))
-    assert made.of(d.Timeout) == (d.Timeout(1),)
-    assert made.of(d.Grace) == (d.Grace(0),)
-    assert enforced(made) == {"memory": "rlimit", "pids": "rlimit", "nofile": "rlimit", "file_size": "rlimit",
-                              "stack": "rlimit", "memlock": "rlimit", "core": "rlimit", "address_space": "rlimit",
-                              "cpu_time": "rlimit", "timeout": "supervisor"}
-
-
-def test_infinity_leaves_the_callers_own_limit() -> None:
-    made = plan(Jail(limits=Limits(**{name: INFINITY for name in Limits.__match_args__ if name != "grace"})), ROOT)
-    assert made.of(d.Cgroup) == made.of(d.Timeout) == made.of(d.Enforced) == ()
-    held = rlimits(made)
-    assert all(held[name] == d.Rlimit(name, INFINITY, INFINITY, False) for name in ("nofile", "fsize", "nproc", "core"))
-    assert mounts(made)["/tmp"].data == "size=0,nr_inodes=0,mode=1777"
-
-
-def test_a_memory_cgroup_is_used_where_there_is_one() -> None:
-    made = plan(Jail(limits=Limits(memory=1 << 20, pids=10)), ROOT)
-    assert [group.controller for group in made.of(d.Cgroup)] == ["memory", "pids"]
-    settings = {line.file: line for line in made.of(d.CgroupSet)}
-    assert settings["memory.limit_in_bytes"] == d.CgroupSet("memory", "memory.limit_in_bytes", "1048576")
-    assert settings["pids.max"] == d.CgroupSet("pids", "pids.max", "11")
-    assert not settings["memory.memsw.limit_in_bytes"].required
-    files = [line.file for line in made.of(d.CgroupSet)]
-    assert files.index("memory.limit_in_bytes") < files.index("memory.memsw.limit_in_bytes")
-    assert (enforced(made)["memory"], enforced(made)["pids"]) == ("cgroup-v1", "cgroup-v1")
-    assert "data" not in rlimits(made)
-
-
-def test_a_cgroup_that_may_not_be_written_is_none() -> None:
-    locked = dataclasses.replace(ROOT, controllers=tuple(dataclasses.replace(one, writable=False) for one in CGROUPS))
-    assert plan(host=locked).of(d.Cgroup) == ()
-    assert enforced(plan(host=locked)) == {"memory": "rlimit", "pids": "rlimit"}
-
-
-def test_memory_that_cannot_be_held_is_an_error_unless_allowed_weaker() -> None:
-    jail = Jail(limits=Limits(memory=1 << 20))
-    with pytest.raises(UnsupportedError) as caught:
-        plan(jail)
-    assert caught.value.feature == "memory"
-    assert "--allow-weaker memory" in caught.value.remedy
-    weaker = plan(dataclasses.replace(jail, allow_weaker=frozenset({"memory"})))
-    assert rlimits(weaker)["data"] == d.Rlimit("data", 1 << 20, 1 << 20, True)
-    assert enforced(weaker)["memory"] == "rlimit"
-    assert rlimits(plan())["data"] == d.Rlimit("data", 512 << 20, 512 << 20, False), "by default as well as can be"
-
-
-def test_pids_that_cannot_be_held_are_an_error_unless_allowed_weaker() -> None:
-    jail = Jail(limits=Limits(pids=10))
-    with pytest.raises(UnsupportedError, match=r"5\.14"):
-        plan(jail, OLD_USER)
-    assert "nproc" not in rlimits(plan(dataclasses.replace(jail, allow_weaker=frozenset({"pids"})), OLD_USER))
-    assert "pids" not in enforced(plan(host=OLD_USER)), "an old kernel would count the user's other processes"
-    assert rlimits(plan(jail, dataclasses.replace(ROOT, kernel=(5, 10), controllers=())))["nproc"].hard == 11
-
-
-def test_tmp_sizes_are_held_by_the_mounts() -> None:
-    made = plan(Jail(limits=Limits(tmp_size=4096, tmp_inodes=7)))
-    assert mounts(made)["/tmp"].data == mounts(made)["/dev/shm"].data == "size=4096,nr_inodes=7,mode=1777"
-    assert enforced(made)["tmp_size"] == enforced(made)["tmp_inodes"] == "tmpfs"
+def test_there_is_an_end_to_landlock_rules() -> None:
+    many = tuple(Tmpfs(f"/data/{number}") for number in range(62))
+    assert len(plan(Jail(mounts=many[:61])).of(d.Landlock)) == 64
+    with pytest.raises(SpecError, match="mounts: 64 writable places are more than the 63"):
+        plan(Jail(mounts=many))
+    plan(Jail(mounts=many, without=frozenset({"landlock"})))

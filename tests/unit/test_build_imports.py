@@ -10,8 +10,26 @@ from pathlib import Path
 import jail
 
 PROJECT = Path(__file__).resolve().parents[2]
-COSTLY = ("dataclasses", "argparse", "typing", "enum", "re", "pathlib", "json", "inspect", "subprocess", "shlex", "tomllib",
-          "ctypes", "cffi", "logging", "collections", "functools", "contextlib", "importlib.util")
+COSTLY = (
+    "dataclasses",
+    "argparse",
+    "typing",
+    "enum",
+    "re",
+    "pathlib",
+    "json",
+    "inspect",
+    "subprocess",
+    "shlex",
+    "tomllib",
+    "ctypes",
+    "cffi",
+    "logging",
+    "collections",
+    "functools",
+    "contextlib",
+    "importlib.util",
+)
 PROGRAM = f"""
 import sys
 sys.path.insert(0, {str(PROJECT)!r})
@@ -25,7 +43,9 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_no_costly_module_is_imported_on_the_way_to_a_plan() -> None:
-    ended = subprocess.run([sys.executable, "-I", "-S", "-c", PROGRAM], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
     loaded = ended.stdout.split()
     assert "jail.build" in loaded
     assert set(loaded).isdisjoint(COSTLY)

@@ -70,7 +70,7 @@ def test_a_place_that_cannot_be_written_is_named(
 def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "-o", "x", "--"]) == 2
     assert capsys.readouterr().err == (
-        "pyjail: no COMMAND given; usage: pyjail compile -o FILE [options] [--] COMMAND [ARG...]\n"
+        "pyjail: no command given; usage: pyjail compile -o FILE [options] [--] COMMAND [ARG...]\n"
     )
 
 

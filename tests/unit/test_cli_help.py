@@ -12,7 +12,7 @@ import pytest
 import jail
 from jail.cli import main
 from jail.cli.completion import completion
-from jail.cli.help import command_help, overview
+from jail.cli.help import command_help, described, overview
 from jail.cli.manpage import man_page
 from jail.cli.options import COMMANDS, GROUPS, RUN_OPTIONS
 
@@ -114,6 +114,13 @@ def test_completion_knows_every_option(name: str) -> None:
     for command in COMMANDS.values():
         assert command.name in text
         assert [option.name for option in command.options if prefix + option.name not in text] == []
+
+
+def test_the_reference_has_every_option_and_status_as_the_help_has_them() -> None:
+    text = (MAN.parent / "cli.md").read_text().replace("\\|", "|")
+    rows = [f"| `{option.usage}` | {described(option)} |" for option in RUN_OPTIONS]
+    assert [row for row in rows if row not in text] == []
+    assert [f"`pyjail {name} " for name in COMMANDS if f"`pyjail {name} " not in text] == []
 
 
 def test_the_stored_man_page_is_the_tables() -> None:

@@ -96,7 +96,7 @@ def test_a_run_does_not_fail_for_its_cache(plans: Path) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--"], ["--strict"], ["--strict", "--"]])
 def test_there_must_be_a_command(words: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"^no COMMAND given; usage: pyjail run \[options\] \[--\] COMMAND"):
+    with pytest.raises(UsageError, match=r"^no command given; usage: pyjail run \[options\] \[--\] COMMAND"):
         started(*words)
 
 
@@ -121,7 +121,7 @@ def test_plan_needs_no_command(capfdbinary: pytest.CaptureFixture[bytes]) -> Non
 
 
 @pytest.mark.parametrize(("words", "status", "text"), [
-    (["run"], 125, "no COMMAND given; usage: pyjail run [options] [--] COMMAND [ARG...]"),
+    (["run"], 125, "no command given; usage: pyjail run [options] [--] COMMAND [ARG...]"),
     (["run", "--memroy=1", "--", "true"], 125, "unknown option --memroy; did you mean --memory?"),
     (["run", "--bind=/a:/x", "--tmpfs=/x", "true"], 125,
      "mounts: '/x' is the target of two mounts; leave one out"),

@@ -13,8 +13,16 @@ from jail.host import LOOKED_AT, POOLS, Host, fact, find_pool, kernel_version
 WHOLE = "         0          0 4294967295\n"
 
 
-@pytest.mark.parametrize(("release", "version"), [
-    ("6.1.0-18-amd64", (6, 1)), ("6.18.44-fc", (6, 18)), ("5.14", (5, 14)), ("6.12rc1", (6, 12)), ("odd", (0, 0))])
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [
+        ("6.1.0-18-amd64", (6, 1)),
+        ("6.18.44-fc", (6, 18)),
+        ("5.14", (5, 14)),
+        ("6.12rc1", (6, 12)),
+        ("odd", (0, 0)),
+    ],
+)
 def test_kernel_versions(release: str, version: tuple[int, int]) -> None:
     assert kernel_version(release) == version
 
@@ -44,8 +52,9 @@ def test_facts_of_each_kind(tmp_path: Path) -> None:
     link.symlink_to("file")
     os.mkfifo(pipe)
     found = os.lstat(file)
-    assert fact(str(file)) == Depends("file", str(file), found.st_dev, found.st_ino, 3, found.st_mtime_ns,
-                                      found.st_ctime_ns)
+    assert fact(str(file)) == Depends(
+        "file", str(file), found.st_dev, found.st_ino, 3, found.st_mtime_ns, found.st_ctime_ns
+    )
     assert fact(str(link)).kind == "symlink"
     assert fact(str(pipe)).kind == "other"
     assert fact(str(tmp_path / "none")) == Depends("absent", str(tmp_path / "none"))
@@ -71,7 +80,9 @@ def test_this_host() -> None:
     assert host.euid == os.geteuid()
     assert host.kernel > (4, 0)
     assert [known.path for known in host.facts] == list(LOOKED_AT)
-    assert all(host.link(known.path) == os.readlink(known.path) for known in host.facts if known.kind == "symlink")
+    assert all(
+        host.link(known.path) == os.readlink(known.path) for known in host.facts if known.kind == "symlink"
+    )
     assert (host.pool is None) or host.euid == 0
 
 

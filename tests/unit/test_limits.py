@@ -18,23 +18,26 @@ def test_texts_and_numbers_are_parsed() -> None:
     assert limits == Limits(memory=256 << 20, timeout=1.5, pids=64)
 
 
-@pytest.mark.parametrize(("values", "field", "words"), [
-    ({"memory": 0}, "memory", "out of range"),
-    ({"memory": -2}, "memory", "out of range"),
-    ({"memory": 2**63}, "memory", "out of range"),
-    ({"memory": 1.5}, "memory", "not a whole number"),
-    ({"memory": True}, "memory", "not a whole number"),
-    ({"memory": "256M"}, "memory", "Limits.parse reads texts"),
-    ({"pids": 0}, "pids", "out of range"),
-    ({"tmp_size": 0}, "tmp_size", "out of range"),
-    ({"tmp_inodes": 0}, "tmp_inodes", "out of range"),
-    ({"timeout": float("nan")}, "timeout", "out of range"),
-    ({"timeout": float("inf")}, "timeout", "out of range"),
-    ({"timeout": 0}, "timeout", "would end the run before it starts"),
-    ({"cpu_time": 0.0}, "cpu_time", "would end the run before it starts"),
-    ({"grace": INFINITY}, "grace", "infinity makes no sense"),
-    ({"timeout": "soon"}, "timeout", "not a number of seconds"),
-])
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"memory": 0}, "memory", "out of range"),
+        ({"memory": -2}, "memory", "out of range"),
+        ({"memory": 2**63}, "memory", "out of range"),
+        ({"memory": 1.5}, "memory", "not a whole number"),
+        ({"memory": True}, "memory", "not a whole number"),
+        ({"memory": "256M"}, "memory", "Limits.parse reads texts"),
+        ({"pids": 0}, "pids", "out of range"),
+        ({"tmp_size": 0}, "tmp_size", "out of range"),
+        ({"tmp_inodes": 0}, "tmp_inodes", "out of range"),
+        ({"timeout": float("nan")}, "timeout", "out of range"),
+        ({"timeout": float("inf")}, "timeout", "out of range"),
+        ({"timeout": 0}, "timeout", "would end the run before it starts"),
+        ({"cpu_time": 0.0}, "cpu_time", "would end the run before it starts"),
+        ({"grace": INFINITY}, "grace", "infinity makes no sense"),
+        ({"timeout": "soon"}, "timeout", "not a number of seconds"),
+    ],
+)
 def test_what_makes_no_sense_is_refused_by_name(values: dict[str, object], field: str, words: str) -> None:
     with pytest.raises(LimitError, match=words) as caught:
         Limits(**values)  # type: ignore[arg-type]
@@ -49,7 +52,8 @@ def test_infinity_takes_a_limit_away(field: str) -> None:
 
 def test_zero_is_a_limit_where_it_makes_sense() -> None:
     assert Limits(nofile=0, file_size=0, memlock=0, core=0, grace=0) == Limits(
-        nofile=0, file_size=0, memlock=0, core=0, grace=0.0)
+        nofile=0, file_size=0, memlock=0, core=0, grace=0.0
+    )
 
 
 def test_an_unknown_limit_is_a_type_error() -> None:

@@ -21,7 +21,9 @@ def test_each_controller_has_its_own_place() -> None:
     assert found == {
         "memory": Controller(1, "memory", "/sys/fs/cgroup/memory", "/", "/sys/fs/cgroup/memory/a/b", True),
         "cpu": Controller(1, "cpu", "/sys/fs/cgroup/cpu,cpuacct", "/", "/sys/fs/cgroup/cpu,cpuacct", True),
-        "cpuacct": Controller(1, "cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/", "/sys/fs/cgroup/cpu,cpuacct", True),
+        "cpuacct": Controller(
+            1, "cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/", "/sys/fs/cgroup/cpu,cpuacct", True
+        ),
         "": Controller(2, "", "/sys/fs/cgroup/unified", "/", "/sys/fs/cgroup/unified/user.slice/me", True),
     }
 

@@ -17,15 +17,29 @@ LINE = """{"status":"exited","exit_code":0,"signal":null,"wall_seconds":0.004,"c
 
 def test_the_documented_line() -> None:
     outcome = Outcome.from_json(LINE)
-    assert outcome == Outcome("exited", 0, None, 0.004, 0.001, 0.001, 1234567, 0, None, (("ptrace", 2),),
-                              (("memory", "cgroup-v1"),), None)
+    assert outcome == Outcome(
+        "exited",
+        0,
+        None,
+        0.004,
+        0.001,
+        0.001,
+        1234567,
+        0,
+        None,
+        (("ptrace", 2),),
+        (("memory", "cgroup-v1"),),
+        None,
+    )
     assert outcome.ok
     assert outcome.check() is outcome
 
 
 def test_a_line_survives_both_ways() -> None:
     assert json.loads(Outcome.from_json(LINE).to_json()) == json.loads(LINE)
-    failed = Outcome("setup-failed", error=Failure("source", "/nope", 2, "ENOENT", 14, "cannot open '/nope'", "make it"))
+    failed = Outcome(
+        "setup-failed", error=Failure("source", "/nope", 2, "ENOENT", 14, "cannot open '/nope'", "make it")
+    )
     assert Outcome.from_json(failed.to_json()) == failed
     assert pickle.loads(pickle.dumps(failed)) == failed
 
@@ -36,21 +50,29 @@ def test_fields_of_later_versions_are_passed_over() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status":"fine"}', "{", "null"])
 def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Outcome.from_json(text)
 
 
-@pytest.mark.parametrize(("outcome", "status", "words"), [
-    (Outcome("exited", 3), 3, "exited with status 3"),
-    (Outcome("exited", 127, error=Failure("exec", "x", 2, message="cannot execute 'x'", hint="bind it")), 127,
-     "cannot execute 'x'; bind it"),
-    (Outcome("signaled", signal=11), 139, r"was killed \(signal 11\)"),
-    (Outcome("timed-out", signal=15), 124, "ran out of its wall time"),
-    (Outcome("cpu-exceeded", signal=24), 124, "ran out of its CPU time"),
-    (Outcome("out-of-memory", signal=9), 137, "ran out of memory"),
-    (Outcome("killed", signal=15), 143, "at the caller's request"),
-    (Outcome("setup-failed", error=Failure("clone")), 125, "clone"),
-])
+@pytest.mark.parametrize(
+    ("outcome", "status", "words"),
+    [
+        (Outcome("exited", 3), 3, "exited with status 3"),
+        (
+            Outcome(
+                "exited", 127, error=Failure("exec", "x", 2, message="cannot execute 'x'", hint="bind it")
+            ),
+            127,
+            "cannot execute 'x'; bind it",
+        ),
+        (Outcome("signaled", signal=11), 139, r"was killed \(signal 11\)"),
+        (Outcome("timed-out", signal=15), 124, "ran out of its wall time"),
+        (Outcome("cpu-exceeded", signal=24), 124, "ran out of its CPU time"),
+        (Outcome("out-of-memory", signal=9), 137, "ran out of memory"),
+        (Outcome("killed", signal=15), 143, "at the caller's request"),
+        (Outcome("setup-failed", error=Failure("clone")), 125, "clone"),
+    ],
+)
 def test_statuses_and_sentences(outcome: Outcome, status: int, words: str) -> None:
     assert outcome.returncode == status
     assert not outcome.ok

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from unit.test_plan import HEAD, RIGHT_LINES, TWICE, WRONG_LINES, plans
 
 from jail import Plan, SpecError, UnsupportedError
 from jail.launch import jailer_path
-from unit.test_plan import HEAD, RIGHT_LINES, TWICE, WRONG_LINES, plans
 
 Check = Callable[[bytes], tuple[bool, str]]
 

@@ -40,13 +40,18 @@ def test_positions_names_and_defaults_fill_the_fields() -> None:
     assert (Point(1, 5).x, Point(1, 5).y) == (1, 5)
 
 
-@pytest.mark.parametrize(("args", "named", "words"), [
-    ((), {}, "missing 'x'"),
-    ((1, 2, "", 4), {}, "takes 3 values, 4 were given"),
-    ((1,), {"x": 2}, "multiple values for argument 'x'"),
-    ((1,), {"z": 2}, "unexpected keyword argument 'z'"),
-])
-def test_wrong_arguments_are_type_errors(args: tuple[object, ...], named: dict[str, object], words: str) -> None:
+@pytest.mark.parametrize(
+    ("args", "named", "words"),
+    [
+        ((), {}, "missing 'x'"),
+        ((1, 2, "", 4), {}, "takes 3 values, 4 were given"),
+        ((1,), {"x": 2}, "multiple values for argument 'x'"),
+        ((1,), {"z": 2}, "unexpected keyword argument 'z'"),
+    ],
+)
+def test_wrong_arguments_are_type_errors(
+    args: tuple[object, ...], named: dict[str, object], words: str
+) -> None:
     with pytest.raises(TypeError, match=words):
         Point(*args, **named)  # type: ignore[arg-type]
 

@@ -15,13 +15,14 @@ import seccomp
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 
-# Each line of these is run by both: `f` is a filter, `out` an open file, `t(call)` prints a result or an error.
+# Both run each of these: `f` is a filter, `out` an open file, `t(call)` prints a result or an error.
 SCRIPTS = {
     "constants": """
 names = "ALLOW KILL KILL_PROCESS TRAP LOG NOTIFY NE LT LE EQ GE GT MASKED_EQ"
 for name in names.split(): print(name, getattr(s, name))
 for kind in s.Arch, s.Attr:
-    print(sorted((name, value) for name, value in vars(kind).items() if name.isupper() and type(value) is int))
+    numbers = [(name, value) for name, value in vars(kind).items() if name.isupper()]
+    print(sorted(numbers))
 print(s.system_arch(), s.ERRNO(5), s.ERRNO(-1), s.TRACE(3))
 print(int(s.Arch()), int(s.Arch("x86_64")), int(s.Arch(s.Arch.ARM)))
 """,

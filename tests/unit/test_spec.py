@@ -16,18 +16,21 @@ def refused(field: str, words: str, **values: object) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize(("target", "words"), [
-    ("/", "is the root itself"),
-    ("//", "is the root itself"),
-    ("relative", "not an absolute path"),
-    ("", "not an absolute path"),
-    ("/a/../b", r"may not hold \. or \.\."),
-    ("/a/./b", r"may not hold \. or \.\."),
-    ("/..", r"may not hold \. or \.\."),
-    ("/a\0b", "NUL"),
-    (b"/a", "expected text"),
-    ("/\ud800", "encoding"),
-])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/", "is the root itself"),
+        ("//", "is the root itself"),
+        ("relative", "not an absolute path"),
+        ("", "not an absolute path"),
+        ("/a/../b", r"may not hold \. or \.\."),
+        ("/a/./b", r"may not hold \. or \.\."),
+        ("/..", r"may not hold \. or \.\."),
+        ("/a\0b", "NUL"),
+        (b"/a", "expected text"),
+        ("/\ud800", "encoding"),
+    ],
+)
 def test_targets(target: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         Bind("/src", target)
@@ -57,14 +60,17 @@ def test_proc_is_not_covered() -> None:
     Jail(mounts=(Bind("/src", "/proc"),), without=frozenset({"proc"}))
 
 
-@pytest.mark.parametrize(("env", "words"), [
-    ((("", "v"),), "not a variable's name"),
-    ((("A=B", "v"),), "not a variable's name"),
-    ((("A\0", "v"),), "NUL"),
-    ((("A", "v\0"),), "NUL"),
-    ((("A",),), "expected .name, value."),
-    ({"A": "v"}, "expected a tuple"),
-])
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ((("", "v"),), "not a variable's name"),
+        ((("A=B", "v"),), "not a variable's name"),
+        ((("A\0", "v"),), "NUL"),
+        ((("A", "v\0"),), "NUL"),
+        ((("A",),), "expected .name, value."),
+        ({"A": "v"}, "expected a tuple"),
+    ],
+)
 def test_variables(env: object, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         Jail(env=env)  # type: ignore[arg-type]
@@ -80,25 +86,28 @@ def test_hostnames(name: str) -> None:
     assert Jail(hostname=name).hostname == name
 
 
-@pytest.mark.parametrize(("field", "value", "words"), [
-    ("network", "bridge", "expected none or host"),
-    ("uid", -1, "whole number from 0 to 4294967294"),
-    ("gid", 2**32 - 1, "whole number from 0 to 4294967294"),
-    ("uid", True, "whole number"),
-    ("allow_weaker", frozenset({"memroy"}), "expected memory or pids, got 'memroy'"),
-    ("allow_weaker", {"memory"}, "expected a frozenset"),
-    ("without", frozenset({"net"}), "expected proc, tmp, shm, etc or landlock"),
-    ("pass_fds", (2,), "whole number from 3"),
-    ("pass_fds", (3, 3), "stands twice"),
-    ("pass_fds", [3], "expected a tuple"),
-    ("cwd", "here", "not an absolute path"),
-    ("root", "/", "would show all of the host's files"),
-    ("root", "rootfs", "not an absolute path"),
-    ("seccomp", "", "the name is empty"),
-    ("limits", {"memory": 1}, "expected Limits"),
-    ("mounts", ("/a",), "expected Bind or Tmpfs"),
-    ("mounts", [Tmpfs("/a")], "expected a tuple"),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("network", "bridge", "expected none or host"),
+        ("uid", -1, "whole number from 0 to 4294967294"),
+        ("gid", 2**32 - 1, "whole number from 0 to 4294967294"),
+        ("uid", True, "whole number"),
+        ("allow_weaker", frozenset({"memroy"}), "expected memory or pids, got 'memroy'"),
+        ("allow_weaker", {"memory"}, "expected a frozenset"),
+        ("without", frozenset({"net"}), "expected proc, tmp, shm, etc or landlock"),
+        ("pass_fds", (2,), "whole number from 3"),
+        ("pass_fds", (3, 3), "stands twice"),
+        ("pass_fds", [3], "expected a tuple"),
+        ("cwd", "here", "not an absolute path"),
+        ("root", "/", "would show all of the host's files"),
+        ("root", "rootfs", "not an absolute path"),
+        ("seccomp", "", "the name is empty"),
+        ("limits", {"memory": 1}, "expected Limits"),
+        ("mounts", ("/a",), "expected Bind or Tmpfs"),
+        ("mounts", [Tmpfs("/a")], "expected a tuple"),
+    ],
+)
 def test_other_fields(field: str, value: object, words: str) -> None:
     refused(field, words, **{field: value})
 

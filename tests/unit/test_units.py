@@ -6,24 +6,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlimits import INFINITY, LimitError, format_duration, format_size, parse_count, parse_duration, parse_size
+from rlimits import (
+    INFINITY,
+    LimitError,
+    format_duration,
+    format_size,
+    parse_count,
+    parse_duration,
+    parse_size,
+)
 
 
-@pytest.mark.parametrize(("text", "size"), [
-    ("0", 0), ("4096", 4096), ("256M", 256 << 20), ("256m", 256 << 20), ("1.5G", 3 << 29), ("64KiB", 65536),
-    ("2 T", 2 << 40), ("infinity", INFINITY), (str(2**63 - 1), 2**63 - 1),
-])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("256M", 256 << 20),
+        ("256m", 256 << 20),
+        ("1.5G", 3 << 29),
+        ("64KiB", 65536),
+        ("2 T", 2 << 40),
+        ("infinity", INFINITY),
+        (str(2**63 - 1), 2**63 - 1),
+    ],
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", [
-    "", "M", "10X", "1.2.3", ".5", "5.", "-1", "+1", "1e3", "0x10", "٣", "1 000", "nan", "inf", "10MM", "iB", " 1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "M",
+        "10X",
+        "1.2.3",
+        ".5",
+        "5.",
+        "-1",
+        "+1",
+        "1e3",
+        "0x10",
+        "٣",
+        "1 000",
+        "nan",
+        "inf",
+        "10MM",
+        "iB",
+        " 1",
+    ],
+)
 def test_what_is_no_size_says_what_is(text: str) -> None:
     with pytest.raises(LimitError) as caught:
         parse_size(text, "memory")
     assert str(caught.value) == (
-        f"memory: {text!r} is not a size; write bytes or a number with K, M, G or T, e.g. 256M")
+        f"memory: {text!r} is not a size; write bytes or a number with K, M, G or T, e.g. 256M"
+    )
     assert caught.value.field == "memory"
 
 
@@ -39,16 +78,29 @@ def test_endless_digits_are_refused_at_once(parse: object) -> None:
         parse("9" * 10_000)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [
-    ("10", 10), ("1.5s", 1.5), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("1d", 86400), ("0", 0),
-    ("infinity", INFINITY), ("0.25 s", 0.25)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10", 10),
+        ("1.5s", 1.5),
+        ("500ms", 0.5),
+        ("2m", 120),
+        ("1h", 3600),
+        ("1d", 86400),
+        ("0", 0),
+        ("infinity", INFINITY),
+        ("0.25 s", 0.25),
+    ],
+)
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "1 fortnight", "-1s", "nan", "1:30", "1M", "٣s"])
 def test_what_is_no_duration_says_what_is(text: str) -> None:
-    with pytest.raises(LimitError, match=r"timeout: .* is not a duration; write seconds or a number with ms, s, m"):
+    with pytest.raises(
+        LimitError, match=r"timeout: .* is not a duration; write seconds or a number with ms, s, m"
+    ):
         parse_duration(text, "timeout")
 
 
@@ -59,7 +111,7 @@ def test_durations_have_an_end() -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "64K", "٣", " 1"])
 def test_what_is_no_count_says_what_is(text: str) -> None:
-    with pytest.raises(LimitError, match="pids: .* is not a whole number"):
+    with pytest.raises(LimitError, match=r"pids: .* is not a whole number"):
         parse_count(text, "pids")
 
 
@@ -81,5 +133,11 @@ def test_a_formatted_duration_reads_as_the_same(seconds: float) -> None:
 
 
 def test_formats_are_short() -> None:
-    assert [format_size(size) for size in (0, 1000, 1024, 512 << 20, -1)] == ["0", "1000", "1K", "512M", "infinity"]
+    assert [format_size(size) for size in (0, 1000, 1024, 512 << 20, -1)] == [
+        "0",
+        "1000",
+        "1K",
+        "512M",
+        "infinity",
+    ]
     assert [format_duration(seconds) for seconds in (5, 1.5, -1)] == ["5s", "1.5s", "infinity"]
