@@ -206,8 +206,8 @@ def _landlock(jail: Jail) -> Iterator[Directive]:
             places.append(target)
     if len(places) >= MOST_RULES:
         raise SpecError(
-            f"{len(places)} writable places are more than the {MOST_RULES - 1} that the jailer keeps Landlock "
-            "rules for; mount fewer, or a folder that holds them all",
+            f"{len(places)} writable places are more than the {MOST_RULES - 1} that Landlock "
+            "rules are kept for; mount fewer, or a folder that holds them all",
             "mounts",
         )
     yield from (Landlock(True, place) for place in places)
