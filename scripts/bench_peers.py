@@ -18,6 +18,8 @@ from jail.plan import Plan
 from seccomp import Policy
 
 COMMAND = "/bin/true"
+HOST_ID = 1879048192
+"""What the peers' jails run as on the host; outside of every account."""
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 FIRST_DESCRIPTOR = 10
@@ -152,7 +154,7 @@ def nsjail(plan: Plan, folder: Path, build: Path) -> Contender:
     policy = files.path(("ALLOW {\n" + ",\n".join(f"SYSCALL[{number}]" for number in sorted(allowed_calls()))
                          + "\n}\nDEFAULT ERRNO(38)\n").encode())
     words = [find_nsjail(build), "-Mo", "-Q", "--nice_level", "0", "--skip_setsid",
-             "--user", f"{ids.uid}:1879048192:1", "--group", f"{ids.gid}:1879048192:1", "--seccomp_policy", policy]
+             "--user", f"{ids.uid}:{HOST_ID}:1", "--group", f"{ids.gid}:{HOST_ID}:1", "--seccomp_policy", policy]
     words += ["--hostname", plan.of(Hostname)[0].name] if plan.of(Hostname) else []
     for step in below_root(plan):
         match step:
@@ -221,16 +223,17 @@ def crun(plan: Plan, folder: Path) -> Contender:
         },
         "linux": {
             "namespaces": [{"type": kind} for kind in ("user", "mount", "pid", "ipc", "uts", "network", "cgroup")],
-            "uidMappings": [{"containerID": 0, "hostID": 1879048192, "size": 65536}],
-            "gidMappings": [{"containerID": 0, "hostID": 1879048192, "size": 65536}],
+            "uidMappings": [{"containerID": 0, "hostID": HOST_ID, "size": 65536}],
+            "gidMappings": [{"containerID": 0, "hostID": HOST_ID, "size": 65536}],
             "maskedPaths": [step.target for step in plan.of(Mask)],
             "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"],
                         "syscalls": [{"names": sorted(allowed_calls().values()), "action": "SCMP_ACT_ALLOW"}]},
         },
     }
     (bundle / "config.json").write_text(json.dumps(config))
-    for path in (folder, bundle, bundle / "rootfs"):
-        path.chmod(0o755)
+    bundle.chmod(0o755)
+    for path in (bundle / "rootfs", *(bundle / "rootfs").rglob("*")):
+        os.chown(path, HOST_ID, HOST_ID, follow_symlinks=False)  # crun makes the places of mounts in it
     words = [program("crun"), "--root", str(folder / "state"), "--cgroup-manager", "disabled", "run", "--bundle",
              str(bundle), "bench"]
     return Contender("crun", words, prepare=hide_unified_cgroups)

@@ -127,9 +127,17 @@ class Sources:
         self.facts += (fact(path) for path in CGROUPS)
         for known in host.controllers:
             if known.version == 2 or known.name in ("memory", "pids"):
-                found = os.lstat(known.path)
-                self.facts.append(Depends("dir", known.path, found.st_dev, found.st_ino,
-                                          ctime=None if known.writable else found.st_ctime_ns))
+                self.add_cgroup(known.path, known.writable)
+
+    def add_cgroup(self, path: str, ours: bool) -> None:
+        """Note the folder of one cgroup."""
+        try:
+            found = os.lstat(path)
+        except OSError:  # it was there a moment ago
+            self.settled = False
+            return
+        self.facts.append(Depends("dir", path, found.st_dev, found.st_ino,
+                                  ctime=None if ours else found.st_ctime_ns))
 
     def is_old(self, known: Depends) -> bool:
         """Whether it changed long enough ago for its next change to have another time."""
@@ -229,7 +237,7 @@ def cache(action: str) -> int:
     from jail.cli.parse import UsageError
     path = folder()
     if action == "path":
-        print(path)
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
         problem = state(path)
         if problem:
             print(f"pyjail: not used: {problem}", file=sys.stderr)

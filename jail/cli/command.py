@@ -31,25 +31,31 @@ def front() -> None:
 def guarded(words: list[str], key: tuple[str, str] | None) -> int:
     """Run the words; errors become one or two lines and a status."""
     is_run = words[:1] == ["run"]
+    if sys.stdout is None and not is_run:
+        return complain("standard output is closed", FAILED)
     try:
         status = dispatch(words, key)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except UsageError as error:
         return complain(error, JAIL_FAILED if is_run else USAGE)
     except JailError as error:
         wrong_request = isinstance(error, ValueError)
         return complain(error, JAIL_FAILED if is_run else USAGE if wrong_request else FAILED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at exit
-        return FAILED
+    except OSError as error:
+        if not is_run:  # writing failed, and the interpreter would try again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = JAIL_FAILED if is_run else FAILED
+        return status if isinstance(error, BrokenPipeError) else complain(error, status)
     except KeyboardInterrupt:
         return 130
 
 
-def complain(error: Exception, status: int) -> int:
-    """Say on stderr what is wrong."""
-    print(f"pyjail: {error}", file=sys.stderr)
+def complain(error: Exception | str, status: int) -> int:
+    """Say on stderr what is wrong, if there is a stderr."""
+    if sys.stderr is not None:
+        print(f"pyjail: {error}", file=sys.stderr)
     return status
 
 

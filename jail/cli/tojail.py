@@ -88,7 +88,10 @@ def host_path(setting: Setting, path: str) -> str:
     `..` is resolved by its letters, as a shell's cd does."""
     if not path:
         raise UsageError(f"{setting.where}: the path is empty")
-    return os.path.abspath(os.path.join(setting.base, path))
+    try:
+        return os.path.abspath(os.path.join(setting.base, path))
+    except FileNotFoundError:
+        raise UsageError(f"{setting.where}: {path!r} is relative, and the current folder is gone") from None
 
 
 def mount(setting: Setting) -> Bind | Tmpfs:
@@ -103,7 +106,7 @@ def mount(setting: Setting) -> Bind | Tmpfs:
 def target(setting: Setting, path: str) -> str:
     """A place inside; the library checks it, and speaks of its own names."""
     if path and not path.strip("/"):
-        raise UsageError(f"{setting.where}: {path!r} is the root itself, which --root makes; name a folder in it")
+        raise UsageError(f"{setting.where}: {path!r} is the root itself, see --root; name a folder in it")
     return path
 
 

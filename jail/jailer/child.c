@@ -16,15 +16,29 @@ void give_up(struct run *run, const struct failure *f, int status)
     sys_exit(status);
 }
 
-/* The supervisor speaks twice: when the ids are mapped, and when the cgroups hold us. */
-static bool hear_go(struct run *run, struct failure *f)
+/* The supervisor speaks twice: when the ids are mapped, and when the cgroups are made. */
+static bool hear(struct run *run, int *fds, unsigned *count, struct failure *f)
 {
     struct order go;
-    long n = step_fault(STEP_GO) ? -EIO : sys_read(run->control[1], &go, sizeof go);
+    long n = step_fault(STEP_GO) ? -EIO : channel_receive(run->control[1], &go, fds, count);
     if (n == 0)
         sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
     TRY(f, STEP_GO, 0, n);
     return true;
+}
+
+static bool hear_go(struct run *run, struct failure *f)
+{
+    int none[MAX_CGROUPS];
+    unsigned count;
+    return hear(run, none, &count, f);
+}
+
+static bool join_cgroups(struct run *run, struct failure *f)
+{
+    int fds[MAX_CGROUPS];
+    unsigned count;
+    return hear(run, fds, &count, f) && cgroups_join(run, fds, count, f);
 }
 
 static bool let_go_of_supervisor(struct run *run, struct failure *f)
@@ -70,7 +84,7 @@ static bool private_mounts(struct run *run, struct failure *f)
 
 static bool hide_cgroup(struct run *run, struct failure *f)
 {
-    /* The namespace of the clone has the cgroup that we were born in as its root; v1 let us be moved only later. */
+    /* The namespace of the clone has the cgroup that we were born in as its root. */
     if (run->plan->cgroup_count)
         TRY(f, STEP_CGROUP_NS, 0, SYS(__NR_unshare, CLONE_NEWCGROUP));
     return true;
@@ -123,8 +137,8 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
     network_join,        /* what follows needs capabilities over our own namespaces, and one thread */
-    hear_go,             /* the cgroups hold us: before anything that the payload could use */
-    hide_cgroup,         /* after we were moved, while we may still create namespaces */
+    join_cgroups,        /* before the fork: all that follows is accounted for */
+    hide_cgroup,         /* after we moved, while we may still create namespaces */
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */

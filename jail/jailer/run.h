@@ -80,13 +80,18 @@ int ids_owner_namespace(unsigned uid, unsigned gid, unsigned host_uid, unsigned 
 
 /* cgroup.c */
 bool cgroups_make(struct run *run, struct failure *f);
-bool cgroups_join(struct run *run, struct failure *f);
+bool cgroups_open(const struct run *run, int *fds, struct failure *f); /* one a cgroup, for cgroups_join there */
+bool cgroups_join(const struct run *run, const int *fds, unsigned count, struct failure *f);
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run);
 
 /* root.c */
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
 bool root_build(struct run *run, struct failure *f);    /* jail */
+
+/* channel.c */
+long channel_send(int channel, const struct order *order, const int *fds, unsigned count);
+long channel_receive(int channel, struct order *order, int *fds, unsigned *count); /* room for MAX_CGROUPS */
 
 /* network.c */
 bool network_begin(struct run *run, struct failure *f);

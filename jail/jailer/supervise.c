@@ -20,7 +20,7 @@ static void order(struct watch *w, int signal, bool everyone)
 {
     struct order o = {signal, everyone};
     /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
-    SYS(__NR_sendto, w->run->control[0], &o, sizeof o, 0x40 | 0x4000 /* MSG_DONTWAIT | MSG_NOSIGNAL */, 0, 0);
+    channel_send(w->run->control[0], &o, NULL, 0);
 }
 
 static void kill_all(struct watch *w)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,15 @@ pytestmark = pytest.mark.slow  # makes a .venv, which fetches what pyproject.tom
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh checkout, not yet set up, at a path with a space."""
-    checkout = tmp_path_factory.mktemp("fresh") / "check out"
-    shutil.copytree(PROJECT, checkout, ignore=_NOT_COPIED, symlinks=True)
-    for folder in [checkout, *checkout.parents]:
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)  # every user may come in; pytest's own folders are closed
-    return checkout
+def checkout() -> Iterator[Path]:
+    """A fresh checkout, not yet set up, at a path with a space that every user may walk."""
+    top = Path(tempfile.mkdtemp(prefix="pyjail-fresh-"))
+    top.chmod(0o755)
+    try:
+        shutil.copytree(PROJECT, top / "check out", ignore=_NOT_COPIED, symlinks=True)
+        yield top / "check out"
+    finally:
+        shutil.rmtree(top, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -40,17 +40,21 @@ def hold(pids: Iterable[int]) -> list[int]:
 
 
 def alive_after(pidfds: Iterable[int], seconds: float) -> list[int]:
-    """Wait until all the held processes have ended, or `seconds` have gone; return (and close all) the living."""
-    waiting = set(pidfds)
+    """Wait until all the held processes have ended or `seconds` have gone; the living. Closes the pidfds."""
+    held = list(pidfds)
+    waiting = set(held)
     poll = select.poll()
     for pidfd in waiting:
         poll.register(pidfd, select.POLLIN)
     end = time.monotonic() + seconds
-    held = list(waiting)
-    while waiting and (left := end - time.monotonic()) > 0:
-        for pidfd, _ in poll.poll(left * 1000):
+    while waiting:
+        left = max(0.0, end - time.monotonic())
+        ended = poll.poll(left * 1000)
+        for pidfd, _ in ended:
             poll.unregister(pidfd)
             waiting.discard(pidfd)
+        if not ended and not left:
+            break
     for pidfd in held:
         os.close(pidfd)
     return sorted(waiting)

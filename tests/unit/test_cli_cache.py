@@ -97,6 +97,11 @@ def test_without_a_home_there_is_no_cache() -> None:
     assert cache.state("") == "neither XDG_CACHE_HOME nor HOME is an absolute path"
 
 
+def test_a_home_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    assert not stored(f"{tmp_path}/home/.cache/pyjail")
+    assert os.listdir(tmp_path) == []
+
+
 def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/c")
@@ -163,6 +168,9 @@ def test_a_cgroup_that_is_not_ours_counts_with_its_last_chown(tmp_path: Path) ->
     assert known[str(theirs)].ctime == os.lstat(theirs).st_ctime_ns
     assert known[str(ours)].ctime is None
     assert "/sys/fs/cgroup" in known
+    assert sources.settled
+    sources.add_cgroup(str(tmp_path / "gone"), ours=True)
+    assert not sources.settled
 
 
 def test_more_facts_than_the_front_reads_are_not_stored(folder: str) -> None:

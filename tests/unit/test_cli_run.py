@@ -189,11 +189,51 @@ def test_the_front_passes_key_and_words() -> None:
     assert (done.returncode, done.stderr[:15]) == (125, "pyjail: --uid: ")
 
 
+MAIN = f"import sys; sys.path.insert(0, {ROOT!r}); from jail.cli import main; sys.exit(main())"
+
+
+def with_stdout(target: str, *words: str) -> tuple[int, bytes]:
+    """Status and stderr of a command whose stdout is what the shell makes of the redirection `target`."""
+    shell = ["/bin/sh", "-c", f'exec "$@" >{target}', "sh", sys.executable, "-I", "-S", "-c", MAIN, *words]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stderr
+
+
+def test_output_that_cannot_be_written_is_no_traceback() -> None:
+    for words in (["plan"], ["help", "run"], ["cache", "path"]):
+        assert with_stdout("&-", *words) == (1, b"pyjail: standard output is closed\n")
+        assert with_stdout("/dev/full", *words) == (1, b"pyjail: [Errno 28] No space left on device\n")
+
+
+def test_messages_never_land_on_stdout(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shell = ["/bin/sh", "-c", f'exec "$@" >{out} 2>&-', "sh", sys.executable, "-I", "-S", "-c", MAIN, "run"]
+    assert subprocess.run(shell, check=False).returncode == 125
+    assert out.read_bytes() == b""
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    shell = [
+        "/bin/sh",
+        "-c",
+        'mkdir gone && cd gone && rmdir ../gone && exec "$@"',
+        "sh",
+        sys.executable,
+        "-I",
+        "-S",
+    ]
+    words = [*shell, "-c", MAIN, "run", "--bind", "x", "true"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        125,
+        b"pyjail: --bind: 'x' is relative, and the current folder is gone\n",
+    )
+
+
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
-    code = f"import sys; sys.path.insert(0, {ROOT!r}); from jail.cli import main; sys.exit(main())"
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb") as out:
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", code, "help", "run"], stdout=out,
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", MAIN, "help", "run"], stdout=out,
                               stderr=subprocess.PIPE, check=False)  # fmt: skip
     assert (done.returncode, done.stderr) == (1, b"")

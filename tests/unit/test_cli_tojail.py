@@ -184,7 +184,7 @@ def test_the_outcome_goes_to_the_last_place_named(tmp_path: Path, monkeypatch: p
         ),
         (
             ["--bind", "/a:/"],
-            "--bind: '/' is the root itself, which --root makes; name a folder in it",
+            "--bind: '/' is the root itself, see --root; name a folder in it",
         ),
         (["--tmpfs", "w"], "--tmpfs: tmpfs target: 'w' is not an absolute path; it must begin with a slash"),
         (["--root", ""], "--root: the path is empty"),
