@@ -79,6 +79,17 @@ bool descriptors_stdio(struct failure *f)
     return true;
 }
 
+/* Ours alone from here on; and if it cannot be written, that shall be known before the payload runs. */
+static long claim_outcome(int fd)
+{
+    long flags = SYS(__NR_fcntl, fd, F_GETFL);
+    if (flags < 0)
+        return flags;
+    if ((flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY)
+        return -EBADF;
+    return SYS(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
+}
+
 bool descriptors_check(struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
@@ -94,7 +105,7 @@ bool descriptors_check(struct run *run, struct failure *f)
             return refused(f, STEP_PASS_FD, keep[i], EINVAL);
     }
     if (plan->outcome_fd >= 0) {
-        long bad = step_fault(STEP_OUTCOME) ? -EIO : SYS(__NR_fcntl, plan->outcome_fd, F_SETFD, FD_CLOEXEC);
+        long bad = step_fault(STEP_OUTCOME) ? -EIO : claim_outcome(plan->outcome_fd);
         if (bad)
             return refused(f, STEP_OUTCOME, plan->outcome_fd, -bad);
         unsigned at = count++;

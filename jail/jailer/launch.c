@@ -46,22 +46,28 @@ static bool raise_limits(struct run *run, struct failure *f)
     return true;
 }
 
-static bool say_go(struct run *run, struct failure *f)
+/* A child that has ended already hears nothing; what it reported is collected as ever. */
+static long say_go(const struct run *run, const int *fds, unsigned count)
 {
     struct order go = {0, 0};
-    TRY(f, STEP_GO, 0, channel_send(run->control[0], &go, NULL, 0));
+    long done = channel_send(run->control[0], &go, fds, count);
+    return done == -EPIPE || done == -ECONNRESET ? 0 : done;
+}
+
+static bool start_building(struct run *run, struct failure *f)
+{
+    TRY(f, STEP_GO, 0, say_go(run, NULL, 0));
     return true;
 }
 
 /* The second go carries the way into the cgroups, which are made while the jail builds its root. */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
-    struct order go = {0, 0};
     int fds[MAX_CGROUPS];
     unsigned count = run->plan->cgroup_count;
     if (!cgroups_make(run, f) || !cgroups_open(run, fds, f))
         return false;
-    TRY(f, STEP_GO, 0, channel_send(run->control[0], &go, fds, count));
+    TRY(f, STEP_GO, 0, say_go(run, fds, count));
     for (unsigned i = 0; i < count; i++)
         sys_close(fds[i]);
     return true;
@@ -88,5 +94,5 @@ static bool let_go(struct run *run, struct failure *f)
 bool launch(struct run *run, struct failure *f)
 {
     return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && raise_limits(run, f) && ids_map(run, f) &&
-           say_go(run, f) && hand_over_cgroups(run, f);
+           start_building(run, f) && hand_over_cgroups(run, f);
 }

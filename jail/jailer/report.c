@@ -45,6 +45,8 @@ static const char *namespace_hint(int error)
 
 static const char *mount_hint(int error)
 {
+    if (error == ENOTDIR)
+        return "a folder goes on a folder and a file on a file; the root must be a folder";
     if (error == EPERM || error == EACCES || error == ENOSYS)
         return namespace_hint(error);
     if (error == ENOENT)
@@ -137,15 +139,26 @@ const char *report_object(const struct plan *plan, const struct failure *f, cons
     return f->line ? plan_object(plan, f->line) : "";
 }
 
+/* " on 'TARGET'", where the object is a bind's source. */
+static void add_target(struct line *out, const struct plan *plan, const struct failure *f)
+{
+    for (unsigned i = 0; f->step == STEP_MOUNT && i < plan->node_count; i++)
+        if (plan->nodes[i].line == f->line && plan->nodes[i].kind == NODE_BIND) {
+            line_text(out, " on '");
+            line_bytes(out, plan->nodes[i].target, text_length(plan->nodes[i].target) > 600 ? 600 : text_length(plan->nodes[i].target));
+            line_char(out, '\'');
+        }
+}
+
 void report_sentence(struct line *out, const struct plan *plan, const struct failure *f, const char *object)
 {
-    (void)plan;
     line_text(out, "cannot ");
     line_text(out, step_phrase(f->step));
     if (*object) {
         line_text(out, " '");
         line_bytes(out, object, text_length(object) > 600 ? 600 : text_length(object));
         line_char(out, '\'');
+        add_target(out, plan, f);
     } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || (f->step == STEP_OUTCOME && f->number)) {
         line_char(out, ' ');
         line_number(out, f->number, 10);

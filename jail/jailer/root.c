@@ -231,6 +231,13 @@ static bool make_node(struct run *run, int root, struct node *n, struct failure 
     return true;
 }
 
+static long require_folder(int fd)
+{
+    struct stat st;
+    long done = sys_fstat(fd, &st);
+    return done < 0 ? done : S_FORMAT(st.st_mode) == S_DIRECTORY ? 0 : -ENOTDIR;
+}
+
 /* Mount the root over the old one and build in it. A read-only tmpfs stays writable until all is made. */
 bool root_build(struct run *run, struct failure *f)
 {
@@ -242,6 +249,7 @@ bool root_build(struct run *run, struct failure *f)
     if (f->step != STEP_NONE)
         return false;
     TRY(f, STEP_ROOT, top->line, root);
+    TRY(f, STEP_ROOT, top->line, require_folder(root));
     int old = sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     TRY(f, STEP_ROOT, top->line, old);
     TRY(f, STEP_ROOT, top->line, tree_attach(root, old));

@@ -61,7 +61,8 @@ class Launcher:
         """Run to the end, stdout and stderr captured unless redirected, the outcome asked for by descriptor."""
         outcome = os.memfd_create("outcome", 0)
         try:
-            if words and words[0] == "run" and not any(str(word).startswith("--outcome") for word in words):
+            ours = options.get("program") is None and words[:1] == ("run",)
+            if ours and not any(str(word).startswith("--outcome") for word in words):
                 words = ("run", "--outcome-fd", str(outcome), *words[1:])
             if input is not None:
                 options["stdin"] = subprocess.PIPE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from unit.test_build import CGROUPS, OLD_USER, ROOT, enforced, mounts, plan, rlimits
+from unit.test_build_plan import CGROUPS, OLD_USER, ROOT, enforced, mounts, plan, rlimits
 
 from jail import INFINITY, Jail, Limits, UnsupportedError
 from jail import directives as d
