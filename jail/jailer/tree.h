@@ -14,11 +14,11 @@ int tree_clone(int fd, unsigned flags, int owners);
 /* A new mount of a file system with options "key=value,flag". */
 int tree_make(const char *type, const char *options, unsigned flags);
 
-/* Attach a detached mount on top of what `target` refers to. */
-long tree_attach(int tree, int target);
+/* Attach a detached mount, made with these flags, inside `root` on top of what `target` refers to. */
+long tree_attach(int root, int tree, int target, unsigned flags);
 
 /* Set FLAG_RO… on a mount that is attached. */
-long tree_restrict(int mount, unsigned flags);
+long tree_restrict(int root, int mount, unsigned flags);
 
 /* Open a path inside the root, links and .. confined to it. */
 int tree_open(int root, const char *path, int flags);

@@ -27,7 +27,6 @@ found["ptrace"] = [call(101, request, 1, 0, 0) for request in (16, 0x4206)]  # A
 found["vm_read"] = call(310, 1, None, 0, None, 0, 0)
 found["pidfd_getfd"] = call(438, call(434, 1, 0), 0, 0)
 found["kcmp"] = call(312, os.getpid(), 1, 0, 0, 0)
-found["prlimit"] = call(302, 1, 7, None, b"\\0" * 16)
 found["kill"] = [attempt(os.kill, 1, number) for number in (9, 19, 15, 11)]
 found["alive"] = os.getppid()
 answer(**found)
@@ -43,7 +42,7 @@ def test_nothing_of_init_is_readable_or_writable(jailed: Callable[..., Completed
     assert {name: value for name, value in readable.items() if value not in REFUSED and value != ""} == {}
     assert not set(found["exe self"]) - REFUSED
     assert not set(found["ptrace"]) - REFUSED
-    for name in ("vm_read", "pidfd_getfd", "kcmp", "prlimit"):
+    for name in ("vm_read", "pidfd_getfd", "kcmp"):
         assert found[name] in REFUSED, name
 
 
@@ -51,6 +50,26 @@ def test_init_outlives_every_signal_from_within(jailed: Callable[..., Completed]
     result = jailed(LOOK)
     assert result.returncode == 0
     assert result.answer["alive"] == 1
+
+
+TAMPER = """
+for resource in range(16):
+    call(302, 1, resource, bytes(16), None)
+attempt(os.sched_setaffinity, 1, [0])
+attempt(os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))
+attempt(os.setpriority, 0, 1, 19)
+call(251, 1, 1, 3 << 13)
+attempt(os.setpgid, 1, 0)
+os._exit(7)
+"""
+
+
+def test_starving_init_does_not_change_the_verdict(jailed: Callable[..., Completed]) -> None:
+    """Init has the payload's uid, so prlimit(2) and the scheduler's calls could reach it."""
+    result = jailed(TAMPER)
+    assert result.returncode == 7
+    assert result.outcome is not None
+    assert result.outcome["status"] == "exited"
 
 
 def test_inits_command_line_tells_nothing_of_the_caller(pyjail: Launcher, place: Path) -> None:

@@ -22,6 +22,7 @@ def daemon():
             while True:
                 signal.pause()
         os._exit(0)
+    attempt(os.wait)  # SIGCHLD is ignored: waits for the end of all children, and finds none
 for _ in range(3):
     daemon()
 """

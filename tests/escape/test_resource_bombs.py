@@ -151,7 +151,7 @@ def inodes(folder):
     except OSError as error:
         return [made, error.errno == errno.ENOSPC]
     return [made, False]
-places = [f for f in ("/", "/tmp", "/dev/shm", "/var/tmp", "/run", "/etc", "/dev") if os.access(f, os.W_OK)]
+places = {os.path.realpath(f) for f in ("/", "/tmp", "/dev/shm", "/var/tmp", "/run", "/etc", "/dev") if os.access(f, os.W_OK)}
 answer(bytes={f: fill(f) for f in places}, inodes={f: inodes(f) for f in places})
 """, options=["--tmp-size", "16M"])
     assert found.answer["bytes"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jailed.patience import patience
 from jailed.spied import Spied, spy_on
 from support.installation import Installation
 from support.launcher import Launcher
@@ -38,3 +39,9 @@ def place_of_root(root_user: User) -> Iterator[Path]:
 def spied(pyjail: Launcher, place: Path) -> Spied:
     """`pyjail` whose every start of Python is seen."""
     return spy_on(pyjail, place)
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    with patience():
+        yield

@@ -37,7 +37,7 @@ def test_both_ways_do_the_same(spied):
         "/scratch:1M",
         "--",
         *SH,
-        "env | sort; ulimit -a; cut -d' ' -f5- /proc/self/mountinfo | sed 's/id=[0-9]*//g'; cat /etc/passwd; pwd; id",
+        "env | sort; ulimit -a; cut -d' ' -f5- /proc/self/mountinfo | sed 's/id=[0-9]*//g'; id",
     )
     cold, cached = spied.built(*look), spied.native(*look)
     assert cold.stdout == cached.stdout

@@ -103,7 +103,9 @@ def test_no_usable_cache_folder(spied, home):
 def test_a_missing_home_is_not_made(spied, place):
     """Users without a home have one that does not exist (`/nonexistent`), and it has to stay so."""
     home = place / "nonexistent"
-    r = spied.launcher.run("-i", f"HOME={home}", spied.program, "run", "--", "/bin/echo", "x", program="/usr/bin/env")
+    r = spied.launcher.run(
+        "-i", f"HOME={home}", spied.program, "run", "--", "/bin/echo", "x", program="/usr/bin/env"
+    )
     assert (r.returncode, r.stdout, r.stderr) == (0, b"x\n", b"")
     assert not home.exists()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 from pathlib import Path
 
+import pytest
+from support.launcher import Launcher, Running
 from support.processes import alive_after, cgroup_folders, descendants, hold
 
 SH = ("/bin/sh", "-c")
@@ -18,49 +21,45 @@ def traces() -> dict[str, set[str]]:
     return {
         "cgroups": cgroup_folders(),
         "mounts": set(Path("/proc/self/mountinfo").read_text().splitlines()),
-        "/tmp": {
-            name for name in os.listdir("/tmp") if not name.startswith(("pyjail-place-", "pyjail-home-"))
-        },
+        "/tmp": {name for name in os.listdir("/tmp") if not name.startswith("pyjail-")},  # the tests' own
         "/run": set(os.listdir("/run")) - {"pyjail-ids.lock"},
         "/dev/shm": set(os.listdir("/dev/shm")),
     }
 
 
-def left(before: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What is there now and was not before, where its name tells that it is ours."""
-    now = traces()
-    new = {place: now[place] - before[place] for place in now}
-    return {
-        place: {name for name in names if "jail" in name}
-        for place, names in new.items()
-        if any("jail" in n for n in names)
-    }
+def left(launcher: Launcher, before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What was not there before and stays, where its name tells that it is ours.
+
+    Looked at twice with a run between, as jails that other people start on this machine come and go.
+    """
+    first = traces()
+    launcher.run("run", "--", "/bin/true")
+    second = traces()
+    new = {place: first[place] & second[place] - before[place] for place in first}
+    ours = {place: {name for name in names if "jail" in name} for place, names in new.items()}
+    return {place: names for place, names in ours.items() if names}
 
 
-def start_many(pyjail, *words: str, count: int = MANY) -> list[subprocess.Popen[bytes]]:
-    """Jails that say a line when they are up and end when their stdin does."""
-    return [
-        pyjail.popen(
-            "run",
-            *words,
-            "--",
-            *SH,
-            "cat /proc/self/uid_map; id -u; read x; echo $x",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(count)
-    ]
+@pytest.fixture
+def start_many():
+    """Starts jails that say a line when they are up and end when their stdin does; none outlives the test."""
+    with contextlib.ExitStack() as all_of_them:
+
+        def start(launcher: Launcher, count: int = MANY) -> list[Running]:
+            command = ("run", "--", *SH, "cat /proc/self/uid_map; id -u; read x; echo $x")
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            return [all_of_them.enter_context(launcher.popen(*command, **pipes)) for _ in range(count)]
+
+        yield start
 
 
-def finish(processes: list[subprocess.Popen[bytes]]) -> None:
+def finish(processes: list[Running]) -> None:
     for number, process in enumerate(processes):
         out, err = process.communicate(b"%d\n" % number, 120)
         assert (process.returncode, out) == (0, b"%d\n" % number), err
 
 
-def test_thirty_two_at_once(pyjail):
+def test_thirty_two_at_once(pyjail, start_many):
     before = traces()
     processes = start_many(pyjail)
     maps = []
@@ -68,11 +67,11 @@ def test_thirty_two_at_once(pyjail):
         maps.append(process.stdout.readline().split())
         assert process.stdout.readline() == b"1000\n"
     finish(processes)
-    assert left(before) == {}
+    assert left(pyjail, before) == {}
     assert len(maps) == MANY
 
 
-def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
+def test_each_run_of_root_has_an_id_of_its_own(root_pyjail, start_many):
     """Seen from outside: each live jail's payload runs as a host user that no other has, and never as 0."""
     processes = start_many(root_pyjail)
     ids = []
@@ -90,11 +89,15 @@ def test_each_run_of_root_has_an_id_of_its_own(root_pyjail):
 
 
 def test_ids_are_given_back(root_pyjail, place_of_root):
-    """A plan with a pool of two ids and a lock file of its own: many runs in a row, but never three at once."""
+    """A plan with a pool of two ids and its own lock file: many runs in a row, but never three at once."""
     made = place_of_root / "two.jail"
     r = root_pyjail.run("compile", "-o", made, "--", *SH, "echo up; read x")
     assert r.returncode == 0, r.stderr
-    made.write_text(re.sub("^(ids .* pool [0-9]+) .*$", rf"\1 2 {place_of_root}/lock", made.read_text(), flags=re.M))
+    made.write_text(
+        re.sub(
+            "^(ids .* pool [0-9]+) .*$", rf"\1 2 {place_of_root}/lock", made.read_text(), flags=re.MULTILINE
+        )
+    )
     for _ in range(10):
         assert root_pyjail.run(program=made).stdout == b"up\n"
     with (
@@ -118,7 +121,7 @@ def test_nothing_is_left_after_a_hundred_runs(pyjail):
             pyjail.run("run", "--", *SH, f"sleep 1000 & echo x >/tmp/f; exit {number % 3}").returncode
             == number % 3
         )
-    assert left(before) == {}
+    assert left(pyjail, before) == {}
 
 
 def test_no_process_is_left(pyjail):
@@ -135,7 +138,7 @@ def test_no_process_is_left(pyjail):
     assert alive_after(held, 60) == []
 
 
-def test_one_that_fails_does_not_disturb_the_others(pyjail):
+def test_one_that_fails_does_not_disturb_the_others(pyjail, start_many):
     processes = start_many(pyjail, count=4)
     for process in processes:
         process.stdout.readline()

@@ -15,10 +15,10 @@ from support.launcher import Launcher
 from support.processes import cgroup_folders
 
 # Steps that a run of this host and user never comes to; each with its reason.
-ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join"}
+ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join", "cgroup-namespace"}
 NOT_REACHED = {
     "none": "stands for no failure",
-    "plan": "fails before the outcome's place is known; tested below",
+    "plan": "fails before the outcome's place is known; tested below with a damaged plan",
     "raise": "only where the caller's hard limit is below what is asked",
     "landlock": "only where the kernel has Landlock, or the plan requires it",
     "seal": "only with a read-only root of tmpfs",
@@ -42,14 +42,14 @@ def steps(program: Path) -> list[str]:
 def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int, dict[str, object], bool]:
     """Run a payload that writes a marker, with `step` failing: exit status, outcome, whether the payload ran."""
     marker, outcome = place / "marker", place / "outcome"
-    plan = pyjail.run("plan", "--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", "9", "--hostname", "x",
-                      "--", "/usr/bin/touch", "/data/marker")
-    assert plan.returncode == 0, plan.stderr
-    (place / "plan").write_bytes(plan.stdout)
-    with open(os.devnull, "rb") as null:
-        nine = os.dup2(null.fileno(), 9)
-        result = pyjail.run("run", str(place / "plan"), program=faulty, env={"PYJAIL_FAULT_STEP": step}, pass_fds=[nine])
-        os.close(nine)
+    with open(os.devnull, "rb") as passed:
+        number = passed.fileno()
+        options = ["--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", str(number)]
+        plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
+        assert plan.returncode == 0, plan.stderr
+        (place / "plan").write_bytes(plan.stdout)
+        fault = {"PYJAIL_FAULT_STEP": step}
+        result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=[number])
     text = outcome.read_text() if outcome.exists() else ""
     return result.returncode, json.loads(text) if text else {}, marker.exists()
 
@@ -60,7 +60,9 @@ def test_without_a_fault_it_runs(pyjail: Launcher, faulty: Path, place: Path) ->
     assert (status, ran, outcome["status"]) == (0, True, "exited")
 
 
-def test_every_step_that_fails_keeps_the_payload_from_running(pyjail: Launcher, faulty: Path, place: Path) -> None:
+def test_every_step_that_fails_keeps_the_payload_from_running(
+    pyjail: Launcher, faulty: Path, place: Path
+) -> None:
     names = steps(faulty)
     assert len(names) > 20
     before = cgroup_folders()
@@ -73,7 +75,9 @@ def test_every_step_that_fails_keeps_the_payload_from_running(pyjail: Launcher, 
         error = outcome.get("error")
         told = error.get("step") if isinstance(error, dict) else None
         # The command itself failing is 126, and where the outcome cannot be written there is none to read.
-        expected = {"exec": (126, "exited", "exec"), "outcome": (125, None, None)}.get(step, (125, "setup-failed", step))
+        expected = {"exec": (126, "exited", "exec"), "outcome": (125, None, None)}.get(
+            step, (125, "setup-failed", step)
+        )
         if ran or (status, outcome.get("status"), told) != expected:
             wrong[step] = (status, outcome.get("status"), told, "RAN" if ran else "did not run")
         (place / "marker").unlink(missing_ok=True)
@@ -81,9 +85,14 @@ def test_every_step_that_fails_keeps_the_payload_from_running(pyjail: Launcher, 
     assert not {folder for folder in cgroup_folders() - before if "pyjail" in folder}
 
 
-def test_a_plan_that_cannot_be_read_runs_nothing(pyjail: Launcher, faulty: Path, place: Path) -> None:
-    status, _, ran = attempt(pyjail, faulty, place, "plan")
-    assert (status, ran) == (125, False)
+def test_a_plan_that_cannot_be_read_runs_nothing(pyjail: Launcher, place: Path) -> None:
+    plan = pyjail.run("plan", "--bind", f"{place}:/data", "--", "/usr/bin/touch", "/data/marker").stdout
+    for damaged in (plan[:-1], plan + b"argv\n", plan.replace(b"umask ", b"umask 9"), b"\0" + plan, b""):
+        (place / "plan").write_bytes(damaged)
+        result = pyjail.run("run", str(place / "plan"), program=pyjail.installation.jailer)
+        assert result.returncode == 125
+        assert result.stderr.startswith(b"pyjail: ")
+    assert not (place / "marker").exists()
 
 
 def test_every_failure_is_a_sentence(pyjail: Launcher, faulty: Path, place: Path) -> None:

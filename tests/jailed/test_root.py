@@ -124,7 +124,7 @@ def test_own_root_folder(pyjail, place):
         "/usr:/usr",
         "--",
         *SH,
-        "cat /etc/mark; echo x >/etc/new || echo refused; echo y >/tmp/t; cat /tmp/t; test -c /dev/null; echo $?",
+        "cat /etc/mark; touch /etc/x || echo refused; echo y >/tmp/t; cat /tmp/t; test -c /dev/full; echo $?",
     )
     assert r.stdout.split(b"\n")[:4] == [b"of the root", b"refused", b"y", b"0"], r.stderr
     assert sorted(p.name for p in (root / "etc").iterdir()) == ["mark"]
@@ -208,7 +208,9 @@ def test_a_file_bound_over_a_file(pyjail, place):
 def test_later_mounts_cover_earlier_ones(pyjail, place):
     (place / "sub").mkdir()
     (place / "sub" / "under").write_text("")
-    r = pyjail.run("run", "--ro-bind", f"{place}:/data", "--tmpfs", "/data/sub", "--", "/bin/ls", "-A", "/data/sub")
+    r = pyjail.run(
+        "run", "--ro-bind", f"{place}:/data", "--tmpfs", "/data/sub", "--", "/bin/ls", "-A", "/data/sub"
+    )
     assert (r.returncode, r.stdout) == (0, b""), r.stderr
 
 

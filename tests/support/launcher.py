@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 from support.installation import SYSTEM_PYTHON, Installation
@@ -16,6 +17,16 @@ from support.users import User
 _INSIDE = Path(__file__).with_name("inside.py").read_text()
 _PATIENCE = 120.0  # seconds until a hung run fails its test; no test asserts on it
 File = int | IO[bytes] | None
+
+
+class Running(subprocess.Popen[bytes]):
+    """A process that a failing test does not wait for: an exception in the `with` block kills it."""
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,11 @@ class Launcher:
         return ["run", *options, "--", SYSTEM_PYTHON, "-I", "-c", _INSIDE + "\n" + code, *arguments]
 
     def popen(self, *words: str | bytes, program: str | Path | None = None, env: Mapping[str, str] | None = None,
-              **options: Any) -> subprocess.Popen[bytes]:
+              **options: Any) -> Running:
         """Start it and return at once. `env` is added to the user's own; `options` as in `subprocess.Popen`."""
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("cwd", self.user.home)
-        return subprocess.Popen([str(program or self.installation.pyjail), *words], **self.user.identity(),
+        return Running([str(program or self.installation.pyjail), *words], **self.user.identity(),
                                 env={**self.user.environment(), **(env or {})}, **options)
 
     def run(self, *words: str | bytes, input: bytes | None = None, timeout: float = _PATIENCE,
@@ -69,11 +80,7 @@ class Launcher:
             options.setdefault("stdout", subprocess.PIPE)
             options.setdefault("stderr", subprocess.PIPE)
             with self.popen(*words, pass_fds=(outcome, *pass_fds), **options) as process:
-                try:
-                    out, err = process.communicate(input, timeout)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
+                out, err = process.communicate(input, timeout)
             text = os.pread(outcome, 1 << 20, 0)
             return Completed(words, process.returncode, out or b"", err or b"", json.loads(text) if text else None)
         finally:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from test_seccomp_policy import DEFAULT, MACHINES, edges
+from unit.test_seccomp_policy import DEFAULT, MACHINES, edges
 
 import seccomp
 from seccomp import Arch, Arg, Attr, Condition, Policy, PolicyError, Rule, SyscallFilter, evaluate

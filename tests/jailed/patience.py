@@ -1,0 +1,26 @@
+"""A test that waits for what never comes fails, instead of holding up all the others."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SECONDS = 180  # nothing is measured by it: only a hung test takes as long
+
+
+@contextmanager
+def patience(seconds: int = SECONDS) -> Iterator[None]:
+    """Raise TimeoutError in the waiting call when the time is over."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"still waiting after {seconds} s")
+
+    old = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
