@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-STREAM_BYTES = 2 << 30
-RUNS = 5
+STREAM_BYTES = 1 << 30
+RUNS = 15
 
 
 def children(pid: int) -> list[int]:
@@ -48,23 +50,35 @@ def memory(jail: str) -> tuple[int, int]:
         supervisor.wait()
 
 
+def started_on(
+    cpu: int, command: Sequence[str], **streams: int | IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    """Start it on one CPU: where the scheduler puts two ends of a pipe matters more than all else."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        return subprocess.Popen(command, **streams)  # type: ignore[call-overload, no-any-return]
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
 def stream(command: Sequence[str]) -> float:
     """Bytes a second of a filter that reads from a pipe."""
+    cpus = sorted(os.sched_getaffinity(0))
     begin = time.perf_counter()
-    source = subprocess.Popen(["/usr/bin/head", "-c", str(STREAM_BYTES), "/dev/zero"], stdout=subprocess.PIPE)
-    sink = os.open("/dev/null", os.O_WRONLY)
-    subprocess.run(command, stdin=source.stdout, stdout=sink, check=True)
-    spent = time.perf_counter() - begin
-    os.close(sink)
+    source = started_on(
+        cpus[0], ["/usr/bin/head", "-c", str(STREAM_BYTES), "/dev/zero"], stdout=subprocess.PIPE
+    )
+    sink = started_on(cpus[-1], command, stdin=source.stdout, stdout=subprocess.DEVNULL)
     assert source.stdout
     source.stdout.close()
-    source.wait()
-    return STREAM_BYTES / spent
+    if sink.wait() or source.wait():
+        raise OSError(f"{command[0]} did not pass everything on")
+    return STREAM_BYTES / (time.perf_counter() - begin)
 
 
-def throughput(commands: Sequence[Sequence[str]]) -> list[float]:
-    """For each filter the best of some runs in turn: what else the machine does only ever slows them."""
-    best = [0.0] * len(commands)
-    for _ in range(RUNS):
-        best = [max(known, stream(command)) for known, command in zip(best, commands, strict=True)]
-    return best
+def throughput(free: Sequence[str], jailed: Sequence[str]) -> tuple[float, float, float]:
+    """Medians in bytes a second without and with the jail, and the median ratio of runs one after the other."""
+    pairs = [(stream(free), stream(jailed)) for _ in range(RUNS)]
+    ratio = statistics.median(with_it / without for without, with_it in pairs)
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs), ratio

@@ -33,15 +33,21 @@ static bool refused(struct failure *f, enum step step, int fd, long error)
     return false;
 }
 
+unsigned descriptors_insert(int *sorted, unsigned count, int fd)
+{
+    unsigned at = count;
+    for (; at > 0 && sorted[at - 1] > fd; at--)
+        sorted[at] = sorted[at - 1];
+    sorted[at] = fd;
+    return count + 1;
+}
+
 unsigned descriptors_sorted(const struct plan *plan, int *out)
 {
-    for (unsigned i = 0; i < plan->pass_fd_count; i++) {
-        unsigned at = i;
-        for (; at > 0 && out[at - 1] > plan->pass_fds[i]; at--)
-            out[at] = out[at - 1];
-        out[at] = plan->pass_fds[i];
-    }
-    return plan->pass_fd_count;
+    unsigned count = 0;
+    while (count < plan->pass_fd_count)
+        count = descriptors_insert(out, count, plan->pass_fds[count]);
+    return count;
 }
 
 static long close_span(unsigned from, unsigned to)
@@ -80,14 +86,30 @@ bool descriptors_stdio(struct failure *f)
 }
 
 /* Ours alone from here on; and if it cannot be written, that shall be known before the payload runs. */
-static long claim_outcome(int fd)
+static long claim(int fd)
 {
     long flags = SYS(__NR_fcntl, fd, F_GETFL);
     if (flags < 0)
         return flags;
     if ((flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY)
         return -EBADF;
-    return SYS(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
+    long done = SYS(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
+    return done < 0 ? done : fd;
+}
+
+bool descriptors_outcome(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY;
+    if (plan->outcome_file)
+        TRY(f, STEP_OUTCOME, plan->outcome_line, run->outcome = sys_open(AT_FDCWD, plan->outcome_file, flags, 0666));
+    if (plan->outcome_fd < 0)
+        return true;
+    long fd = step_fault(STEP_OUTCOME) ? -EIO : claim(plan->outcome_fd);
+    if (fd < 0)
+        return refused(f, STEP_OUTCOME, plan->outcome_fd, -fd);
+    run->outcome = (int)fd;
+    return true;
 }
 
 bool descriptors_check(struct run *run, struct failure *f)
@@ -101,18 +123,11 @@ bool descriptors_check(struct run *run, struct failure *f)
         long bad = step_fault(STEP_PASS_FD) ? -EIO : passable(keep[i]);
         if (bad)
             return refused(f, STEP_PASS_FD, keep[i], -bad);
-        if (keep[i] == plan->outcome_fd) /* or the payload could write its own outcome */
-            return refused(f, STEP_PASS_FD, keep[i], EINVAL);
+        if (keep[i] == run->outcome) /* or the payload could write its own outcome */
+            return refused(f, STEP_PASS_FD, keep[i], plan->outcome_file ? EBADF : EINVAL);
     }
-    if (plan->outcome_fd >= 0) {
-        long bad = step_fault(STEP_OUTCOME) ? -EIO : claim_outcome(plan->outcome_fd);
-        if (bad)
-            return refused(f, STEP_OUTCOME, plan->outcome_fd, -bad);
-        unsigned at = count++;
-        for (; at > 0 && keep[at - 1] > plan->outcome_fd; at--)
-            keep[at] = keep[at - 1];
-        keep[at] = plan->outcome_fd;
-    }
+    if (run->outcome >= 0)
+        count = descriptors_insert(keep, count, run->outcome);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

@@ -9,13 +9,8 @@ static bool keep_passed(struct run *run, int ready, struct failure *f)
     unsigned count = descriptors_sorted(run->plan, keep);
     for (unsigned i = 0; i < count; i++)
         TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_fcntl, keep[i], F_SETFD, 0));
-    int own[] = {ready, run->errors[1]};
-    for (unsigned i = 0; i < 2; i++) {
-        unsigned at = count++;
-        for (; at > 0 && keep[at - 1] > own[i]; at--)
-            keep[at] = keep[at - 1];
-        keep[at] = own[i];
-    }
+    count = descriptors_insert(keep, count, ready);
+    count = descriptors_insert(keep, count, run->errors[1]);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

@@ -17,16 +17,6 @@ int64_t clock_us(void)
     return t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static bool open_outcome(struct run *run, struct failure *f)
-{
-    const struct plan *plan = run->plan;
-    run->outcome = plan->outcome_fd;
-    if (plan->outcome_file)
-        TRY(f, STEP_OUTCOME, plan->outcome_line,
-            run->outcome = sys_open(AT_FDCWD, plan->outcome_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
-    return true;
-}
-
 static bool take_signals(struct run *run, struct failure *f)
 {
     run->ignored = signals_ignored();
@@ -44,7 +34,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     struct run run = {.plan = plan, .command = "", .outcome = -1, .id_lock = -1, .start_us = clock_us()};
     struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1};
     struct failure *f = &verdict.failure;
-    if (descriptors_check(&run, f) && open_outcome(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
+    if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
         take_signals(&run, f) && prepare(&run, f)) {
         bool started = launch(&run, f);
         struct failure first = *f;

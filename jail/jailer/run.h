@@ -65,8 +65,10 @@ int execute(struct plan *plan, int argc, char **argv, char **envp);
 /* descriptors.c */
 int descriptors_sound(void);                                    /* 0, 1, 2 exist; 0 or -errno */
 bool descriptors_stdio(struct failure *f);                      /* refuse folders as 0, 1, 2 */
+bool descriptors_outcome(struct run *run, struct failure *f);   /* open or take over where the outcome goes */
 bool descriptors_check(struct run *run, struct failure *f);     /* the same for all, and close what nobody asked for */
 long descriptors_close_but(const int *keep, unsigned count, unsigned from); /* keep[] sorted */
+unsigned descriptors_insert(int *sorted, unsigned count, int fd); /* the new count */
 unsigned descriptors_sorted(const struct plan *plan, int *out); /* pass_fds in order; room for MAX_FDS */
 
 /* command.c */

@@ -102,7 +102,11 @@ static void collect(struct watch *w)
     SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
     v->user_us = microseconds(&usage.ru_utime);
     v->system_us = microseconds(&usage.ru_stime);
-    if (SYS(__NR_recvfrom, run->control[0], &farewell, sizeof farewell, 0x40 /* MSG_DONTWAIT */, 0, 0) == sizeof farewell) {
+    long n;
+    do /* an order that init left unread resets the connection, which is told before what init said; telling clears it */
+        n = SYS(__NR_recvfrom, run->control[0], &farewell, sizeof farewell, 0x40 /* MSG_DONTWAIT */, 0, 0);
+    while (n == -ECONNRESET || n == -EINTR);
+    if (n == sizeof farewell) {
         v->known = true;
         v->wait_status = farewell.wait_status;
     }

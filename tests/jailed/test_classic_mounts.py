@@ -1,0 +1,54 @@
+"""Kernels before 5.12 have no mount_setattr(2): the same flags by mount(2), on every mount of the jail."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.installation import build_module
+from support.launcher import Launcher
+
+# /dev has mounts of its own below it on every host: /dev/pts at least.
+OPTIONS = ("--ro-bind", "/dev:/mnt/host-dev")
+
+
+@pytest.fixture(scope="module")
+def old_kernel() -> Iterator[Path]:
+    """The jailer that can be told what the kernel lacks."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-old-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder, "jailer")
+        build_module().compile_jailer(program, variant="fault")
+        yield program
+
+
+def mounts(pyjail: Launcher, program: Path, place: Path, lacking: str) -> list[tuple[str, str, str]]:
+    """Mount point, flags and propagation of all mounts in the jail."""
+    plan = pyjail.run("plan", *OPTIONS, "--", "/bin/cat", "/proc/self/mountinfo")
+    assert plan.returncode == 0, plan.stderr
+    (place / "plan").write_bytes(plan.stdout)
+    result = pyjail.run("run", str(place / "plan"), program=program, env={"PYJAIL_FAULT_LACKS": lacking})
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.decode().splitlines()]
+    return sorted((words[4], words[5], words[6]) for words in lines)
+
+
+def test_same_flags_without_mount_setattr(pyjail: Launcher, old_kernel: Path, place: Path) -> None:
+    new = mounts(pyjail, old_kernel, place, "")
+    assert mounts(pyjail, old_kernel, place, "mount_setattr") == new
+    below = [(point, flags) for point, flags, _ in new if point.startswith("/mnt/host-dev/")]
+    assert below, "no mount below the bound folder: this test shows nothing"
+    assert all({"ro", "nosuid", "nodev"} <= set(flags.split(",")) for _, flags in below)
+
+
+def test_owner_mapping_has_no_classic_form(pyjail: Launcher, old_kernel: Path, place: Path) -> None:
+    """A writable bind of root needs an idmapped mount; without it the run is refused, not weakened."""
+    if pyjail.user.uid != 0:
+        pytest.skip("an ordinary user's binds are not mapped")
+    plan = pyjail.run("plan", "--bind", f"{place}:/data", "--", "/bin/true")
+    (place / "plan").write_bytes(plan.stdout)
+    result = pyjail.run("run", str(place / "plan"), program=old_kernel, env={"PYJAIL_FAULT_LACKS": "mount_setattr"})
+    assert result.returncode == 125
+    assert b"cannot map the owner of" in result.stderr
