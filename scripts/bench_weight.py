@@ -63,13 +63,16 @@ def started_on(
 
 
 def stream(command: Sequence[str]) -> float:
-    """Bytes a second of a filter that reads from a pipe."""
+    """Bytes a second of a filter that reads from a pipe, in a session of its own: the scheduler gives each session
+    its share, and a jail always has one."""
     cpus = sorted(os.sched_getaffinity(0))
     begin = time.perf_counter()
     source = started_on(
         cpus[0], ["/usr/bin/head", "-c", str(STREAM_BYTES), "/dev/zero"], stdout=subprocess.PIPE
     )
-    sink = started_on(cpus[-1], command, stdin=source.stdout, stdout=subprocess.DEVNULL)
+    sink = started_on(
+        cpus[-1], command, stdin=source.stdout, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     assert source.stdout
     source.stdout.close()
     if sink.wait() or source.wait():

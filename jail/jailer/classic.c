@@ -141,7 +141,8 @@ static long restrict_line(int root, char *line, struct family *f, unsigned flags
     int fd = tree_open(root, line, O_PATH);
     if (fd < 0)
         return fd;
-    long done = mount_id(fd) == (long)id ? restrict_one(fd, flags) : -EBUSY; /* hidden by another: not to be reached */
+    /* Another one's id: it lies hidden under that one, where no path leads and from where nobody inside can free it. */
+    long found = mount_id(fd), done = found < 0 ? found : found == (long)id ? restrict_one(fd, flags) : 0;
     sys_close(fd);
     f->id[f->count++] = id;
     return done;

@@ -25,14 +25,15 @@ def old_kernel() -> Iterator[Path]:
 
 
 def mounts(pyjail: Launcher, program: Path, place: Path, lacking: str) -> list[tuple[str, str, str]]:
-    """Mount point, flags and propagation of all mounts in the jail."""
+    """Mount point, flags and propagation of all mounts in the jail that a path leads to: of those that are stacked on
+    one point, the last."""
     plan = pyjail.run("plan", *OPTIONS, "--", "/bin/cat", "/proc/self/mountinfo")
     assert plan.returncode == 0, plan.stderr
     (place / "plan").write_bytes(plan.stdout)
     result = pyjail.run("run", str(place / "plan"), program=program, env={"PYJAIL_FAULT_LACKS": lacking})
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.decode().splitlines()]
-    return sorted((words[4], words[5], words[6]) for words in lines)
+    return sorted({words[4]: (words[4], words[5], words[6]) for words in lines}.values())
 
 
 def test_same_flags_without_mount_setattr(pyjail: Launcher, old_kernel: Path, place: Path) -> None:
