@@ -53,7 +53,7 @@ def memory(jail: str) -> tuple[int, int]:
 def started_on(
     cpu: int, command: Sequence[str], **streams: int | IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
-    """Start it on one CPU: where the scheduler puts two ends of a pipe matters more than all else."""
+    """Start it on one CPU: where the two ends of a pipe run matters more than all else."""
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
@@ -81,7 +81,7 @@ def stream(command: Sequence[str]) -> float:
 
 
 def throughput(free: Sequence[str], jailed: Sequence[str]) -> tuple[float, float, float]:
-    """Medians in bytes a second without and with the jail, and the median ratio of runs one after the other."""
+    """Medians in bytes a second without and with the jail, and the median ratio of neighbouring runs."""
     pairs = [(stream(free), stream(jailed)) for _ in range(RUNS)]
     ratio = statistics.median(with_it / without for without, with_it in pairs)
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs), ratio

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from support import users
 from support.features import require as _require
 from support.installation import Installation, installed

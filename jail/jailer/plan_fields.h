@@ -33,4 +33,20 @@ bool inside(struct parse *p, const char *target);    /* an absolute path below /
 bool plain_name(struct parse *p, const char *name);  /* a file name: no slash, not . or .. */
 char *take_memory(struct parse *p, size_t size);
 
+/* What a directive's fields mean; f[0] is the first behind the word. */
+#define HANDLER(name) bool name(struct parse *p, char **f)
+
+HANDLER(take_mount);
+HANDLER(take_mask);
+HANDLER(take_dir);
+HANDLER(take_file);
+HANDLER(take_symlink);
+HANDLER(take_rlimit);
+HANDLER(take_cgroup);
+HANDLER(take_cgroup_set);
+HANDLER(take_capabilities);
+HANDLER(take_landlock);
+HANDLER(take_landlock_need);
+HANDLER(take_seccomp);
+
 #endif

@@ -131,7 +131,7 @@ answer(nice=attempt(os.setpriority, 0, 0, -1), fifo=attempt(os.sched_setschedule
 def test_a_closed_standard_stream_is_an_empty_one(pyjail: Launcher, place: Path) -> None:
     """Else the first file that is opened becomes the payload's stdout."""
     report = place / "report"
-    code = f"open('/data/report', 'w').write(repr([os.readlink('/proc/self/fd/%d' % fd) for fd in (0, 1, 2)]))"
+    code = "open('/data/report', 'w').write(repr([os.readlink('/proc/self/fd/%d' % fd) for fd in (0, 1, 2)]))"
     command = [*pyjail.words(code, options=["--bind", f"{place}:/data"])]
     with pyjail.popen("-c", 'exec "$@" <&- >&- 2>&-', "sh", str(pyjail.installation.pyjail), *command, program="/bin/sh") as shell:
         assert shell.wait(60) == 0

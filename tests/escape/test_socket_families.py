@@ -64,7 +64,7 @@ answer(abstract=attempt(connect, socket.AF_UNIX, "\\0" + sys.argv[1]), tcp=attem
     assert found["abstract"] == "ECONNREFUSED"
     assert found["tcp"] == "ECONNREFUSED"
     assert found["out"] == found["six"] == "ENETUNREACH"
-    assert found["interfaces"] == ["lo"] or "lo" in found["interfaces"] and all(n.endswith("0") for n in found["interfaces"] if n != "lo")
+    assert found["interfaces"] == ["lo"] or ("lo" in found["interfaces"] and all(n.endswith("0") for n in found["interfaces"] if n != "lo"))
     assert found["seen"] is False
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.installation import build_module
+from support.installation import Installation, build_module
 from support.launcher import Launcher
+from support.users import User
 
 # /dev has mounts of its own below it on every host: /dev/pts at least.
 OPTIONS = ("--ro-bind", "/dev:/mnt/host-dev")
@@ -44,12 +45,14 @@ def test_same_flags_without_mount_setattr(pyjail: Launcher, old_kernel: Path, pl
     assert all({"ro", "nosuid", "nodev"} <= set(flags.split(",")) for _, flags in below)
 
 
-def test_owner_mapping_has_no_classic_form(pyjail: Launcher, old_kernel: Path, place: Path) -> None:
+def test_owner_mapping_has_no_classic_form(
+    installation: Installation, root_user: User, old_kernel: Path, tmp_path: Path
+) -> None:
     """A writable bind of root needs an idmapped mount; without it the run is refused, not weakened."""
-    if pyjail.user.uid != 0:
-        pytest.skip("an ordinary user's binds are not mapped")
-    plan = pyjail.run("plan", "--bind", f"{place}:/data", "--", "/bin/true")
-    (place / "plan").write_bytes(plan.stdout)
-    result = pyjail.run("run", str(place / "plan"), program=old_kernel, env={"PYJAIL_FAULT_LACKS": "mount_setattr"})
+    pyjail = Launcher(installation, root_user)
+    plan = pyjail.run("plan", "--bind", f"{tmp_path}:/data", "--", "/bin/true")
+    (tmp_path / "plan").write_bytes(plan.stdout)
+    lacks = {"PYJAIL_FAULT_LACKS": "mount_setattr"}
+    result = pyjail.run("run", str(tmp_path / "plan"), program=old_kernel, env=lacks)
     assert result.returncode == 125
     assert b"cannot map the owner of" in result.stderr

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import pytest
 from support.features import missing, probes_file
 from support.installation import SYSTEM_PYTHON
 from support.launcher import Launcher
@@ -59,6 +60,7 @@ def test_inside(pyjail: Launcher, require: Callable[[str], None]) -> None:
     check(result.stdout, INSIDE_NULL)
 
 
+@pytest.mark.slow
 def test_around(pyjail: Launcher, require: Callable[[str], None]) -> None:
     """The same file drives the launcher from the host: life cycle, canaries, terminals, two jails at once."""
     require("probes")

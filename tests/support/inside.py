@@ -7,7 +7,6 @@ import ctypes
 import errno
 import json
 import os
-import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
