@@ -63,8 +63,10 @@ def started_on(
 
 
 def stream(command: Sequence[str]) -> float:
-    """Bytes a second of a filter that reads from a pipe, in a session of its own: the scheduler gives each session
-    its share, and a jail always has one."""
+    """Bytes a second of a filter that reads from a pipe.
+
+    It has a session of its own, as a jail always has: the scheduler gives each session its share.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     begin = time.perf_counter()
     source = started_on(

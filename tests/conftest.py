@@ -47,7 +47,8 @@ def ordinary_user() -> Iterator[User]:
 
 @pytest.fixture(params=["root", "ordinary"])
 def as_user(request: pytest.FixtureRequest) -> User:
-    """The user that the jails of this test are started by: each test runs once as root, once as an ordinary one."""
+    """The user that the jails of this test are started by: each test runs once as root, once as an ordinary
+    one."""
     user = request.getfixturevalue(f"{request.param}_user")
     assert isinstance(user, User)
     return user

@@ -1,4 +1,5 @@
-"""Concurrent and successive jails do not meet: shared memory, message queues, temporary files, host ids, key rings."""
+"""Concurrent and successive jails do not meet: shared memory, message queues, temporary files, host ids, key
+rings."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from support.launcher import Launcher
 from support.processes import children, descendants, status
@@ -28,18 +30,29 @@ key = int(sys.argv[1])
 def connect():
     with socket.socket(socket.AF_UNIX) as s:
         s.connect("\\0left%d" % key)
-answer(shm=call(29, key, 1, 0), msg=call(68, key, 0), sem=call(64, key, 1, 0), queue=call(240, b"queue%d" % key, 0, 0, None),
-       socket=attempt(connect), files=[f + "/" + n for f in ("/tmp", "/dev/shm", "/var/tmp", "/run") if os.path.isdir(f) for n in os.listdir(f)],
+answer(shm=call(29, key, 1, 0), msg=call(68, key, 0), sem=call(64, key, 1, 0), queue=call(240,
+       b"queue%d" % key, 0, 0, None),
+       socket=attempt(connect), files=[f + "/" + n for f in ("/tmp", "/dev/shm", "/var/tmp",
+              "/run") if os.path.isdir(f) for n in os.listdir(f)],
        sysv=[len(read("/proc/sysvipc/" + n).splitlines()) > 1 for n in ("shm", "msg", "sem")])
 """
-NOTHING = {"shm": "ENOENT", "msg": "ENOENT", "sem": "ENOENT", "queue": "ENOENT", "socket": "ECONNREFUSED", "files": [],
-           "sysv": [False] * 3}
+NOTHING = {
+    "shm": "ENOENT",
+    "msg": "ENOENT",
+    "sem": "ENOENT",
+    "queue": "ENOENT",
+    "socket": "ECONNREFUSED",
+    "files": [],
+    "sysv": [False] * 3,
+}
 
 
 @contextmanager
 def holding(pyjail: Launcher, key: int) -> Iterator[subprocess.Popen[bytes]]:
     """A jail that has made one of everything and waits for the end of its stdin."""
-    with pyjail.popen(*pyjail.words(HOLD, str(key)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with pyjail.popen(
+        *pyjail.words(HOLD, str(key)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         made = process.stdout.readline()
         assert made.startswith(b"{"), "the holder did not start"
@@ -74,15 +87,21 @@ def _host_ids(supervisor: subprocess.Popen[bytes]) -> set[tuple[str, str]]:
     """Every uid and gid, real to file system, of the processes in the jail, as the host sees them."""
     inside = descendants(supervisor.pid)
     assert len(inside) >= 2
-    return {(uid, gid) for pid in inside for uid, gid in
-            zip(status(pid)["Uid"].split(), status(pid)["Gid"].split(), strict=True)}
+    return {
+        (uid, gid)
+        for pid in inside
+        for uid, gid in zip(status(pid)["Uid"].split(), status(pid)["Gid"].split(), strict=True)
+    }
 
 
 def test_each_run_has_host_ids_of_its_own(pyjail: Launcher) -> None:
     """As root: never 0, and no two live runs the same. As an ordinary user: that user's."""
     with holding(pyjail, 71) as one, holding(pyjail, 72) as two, holding(pyjail, 73) as three:
         ids = [_host_ids(jail) for jail in (one, two, three)]
-        groups = [{group for pid in descendants(jail.pid) for group in status(pid).get("Groups", "").split()} for jail in (one, two, three)]
+        groups = [
+            {group for pid in descendants(jail.pid) for group in status(pid).get("Groups", "").split()}
+            for jail in (one, two, three)
+        ]
     if not pyjail.user.is_root:
         assert ids == [{(str(pyjail.user.uid), str(pyjail.user.gid))}] * 3
         return
@@ -95,8 +114,12 @@ def test_each_run_has_host_ids_of_its_own(pyjail: Launcher) -> None:
 def test_many_concurrent_runs_take_different_slots(pyjail: Launcher) -> None:
     if not pyjail.user.is_root:
         return  # one id is all that there is
-    jails = [pyjail.popen("run", "--", "/bin/sh", "-c", "echo; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-             for _ in range(12)]
+    jails = [
+        pyjail.popen(
+            "run", "--", "/bin/sh", "-c", "echo; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(12)
+    ]
     try:
         for jail in jails:
             assert jail.stdout is not None
@@ -109,13 +132,18 @@ def test_many_concurrent_runs_take_different_slots(pyjail: Launcher) -> None:
 
 
 def test_host_root_is_not_mapped(pyjail: Launcher) -> None:
-    found = pyjail.python("answer(map=read('/proc/self/uid_map').split(), group=read('/proc/self/gid_map').split(), owner=os.stat('/proc/version').st_uid)").answer
+    found = pyjail.python(
+        """
+answer(map=read("/proc/self/uid_map").split(), group=read("/proc/self/gid_map").split(),
+       owner=os.stat("/proc/version").st_uid)
+"""
+    ).answer
     assert found["map"][2] == found["group"][2] == "1"
     assert found["owner"] == 65534
     with holding(pyjail, 74) as jail:
         payload = descendants(jail.pid)[-1]
         for name, own in (("uid_map", pyjail.user.uid), ("gid_map", pyjail.user.gid)):
-            inside, outside, count = open(f"/proc/{payload}/{name}").read().split()
+            _, outside, count = Path(f"/proc/{payload}/{name}").read_text().split()
             assert count == "1"
             assert outside != "0"
             if not pyjail.user.is_root:

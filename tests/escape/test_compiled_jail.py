@@ -1,5 +1,5 @@
-"""A compiled jail: a file that the jailer interprets. Changing it needs the right to write it; running it must not
-depend on where, by whom, or with what environment."""
+"""A compiled jail: a file that the jailer interprets. Changing it needs the right to write it; running it
+must not depend on where, by whom, or with what environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from support.launcher import Launcher
 @pytest.fixture
 def compiled(pyjail: Launcher, place: Path) -> Path:
     file = place / "name.jail"
-    result = pyjail.run("compile", "-o", str(file), "--hostname", "compiled", "--", "/bin/sh", "-c", 'hostname; echo "$@"; cat', "sh")
+    result = pyjail.run(
+        "compile",
+        "-o",
+        str(file),
+        "--hostname",
+        "compiled",
+        "--",
+        "/bin/sh",
+        "-c",
+        'hostname; echo "$@"; cat',
+        "sh",
+    )
     assert result.returncode == 0, result.stderr
     return file
 
@@ -43,8 +54,14 @@ def test_replaced_while_running_the_old_one_goes_on(pyjail: Launcher, compiled: 
 
 def test_a_damaged_one_runs_nothing(pyjail: Launcher, compiled: Path, place: Path) -> None:
     lines = compiled.read_bytes().splitlines(keepends=True)
-    for damaged in (lines[:-1] + [lines[-1].rstrip(b"\n")], lines[:2] + [b"unknown directive\n"] + lines[2:], lines[:1],
-                    [lines[0], *lines[2:]], [*lines, b"umask 999\n"], [*lines, b"hostname twice\n"]):
+    for damaged in (
+        [*lines[:-1], lines[-1].rstrip(b"\n")],
+        [*lines[:2], b"unknown directive\n", *lines[2:]],
+        lines[:1],
+        [lines[0], *lines[2:]],
+        [*lines, b"umask 999\n"],
+        [*lines, b"hostname twice\n"],
+    ):
         compiled.write_bytes(b"".join(damaged))
         result = pyjail.run(program=compiled)
         assert result.returncode == 125, damaged[-1]
@@ -52,7 +69,8 @@ def test_a_damaged_one_runs_nothing(pyjail: Launcher, compiled: Path, place: Pat
 
 
 def test_the_jailer_cannot_be_written_from_inside(pyjail: Launcher, compiled: Path) -> None:
-    """CVE-2019-5736: the program that runs as init, reached through /proc and opened when it is no longer busy."""
+    """CVE-2019-5736: the program that runs as init, reached through /proc and opened when it is no longer
+    busy."""
     before = pyjail.installation.jailer.read_bytes()
     result = pyjail.python("""
 found = []
@@ -72,11 +90,18 @@ answer(found=found)
 
 
 def test_an_own_copy_of_the_jailer_cannot_be_written_from_inside(pyjail: Launcher, place: Path) -> None:
-    """Where the ordinary user owns the installation (a venv), no owner's right must help the payload either."""
+    """Where the ordinary user owns the installation (a venv), no owner's right must help the payload
+    either."""
     own = place / "jailer"
     shutil.copy(pyjail.installation.jailer, own)
     pyjail.user.owns(own)
-    plan = pyjail.run("plan", "--", "/usr/bin/python3", "-I", "-c", """
+    plan = pyjail.run(
+        "plan",
+        "--",
+        "/usr/bin/python3",
+        "-I",
+        "-c",
+        """
 import os
 for flags in (os.O_WRONLY, os.O_RDWR):
     for pid in (p for p in os.listdir("/proc") if p.isdigit()):
@@ -91,7 +116,8 @@ for pid in (p for p in os.listdir("/proc") if p.isdigit()):
         print("CHMOD", pid)
     except OSError:
         pass
-""").stdout
+""",
+    ).stdout
     (place / "plan").write_bytes(plan)
     before = own.read_bytes(), own.stat().st_mode
     result = pyjail.run("run", str(place / "plan"), program=own)

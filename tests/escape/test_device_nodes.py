@@ -11,7 +11,8 @@ MAKE = """
 import stat
 found = {}
 for folder in sys.argv[1:]:
-    for kind, bits, major, minor in (("null", stat.S_IFCHR, 1, 3), ("mem", stat.S_IFCHR, 1, 1), ("disk", stat.S_IFBLK, 254, 0),
+    for kind, bits, major, minor in (("null", stat.S_IFCHR, 1, 3), ("mem", stat.S_IFCHR, 1, 1), ("disk",
+           stat.S_IFBLK, 254, 0),
                                      ("kmsg", stat.S_IFCHR, 1, 11)):
         path = folder + "/" + kind
         made = attempt(os.mknod, path, 0o666 | bits, os.makedev(major, minor))
@@ -31,10 +32,15 @@ def test_the_device_folder_holds_only_the_harmless(jailed: Callable[..., Complet
 import stat
 answer(nodes={name: [os.major(s.st_rdev), os.minor(s.st_rdev)] for name in os.listdir("/dev")
               if stat.S_ISCHR((s := os.stat("/dev/" + name)).st_mode) or stat.S_ISBLK(s.st_mode)},
-       rename=attempt(os.rename, "/dev/null", "/dev/other"), remove=attempt(os.unlink, "/dev/null"), chmod=attempt(os.chmod, "/dev/null", 0o600))
+       rename=attempt(os.rename, "/dev/null", "/dev/other"), remove=attempt(os.unlink, "/dev/null"),
+              chmod=attempt(os.chmod, "/dev/null", 0o600))
 """).answer
     harmless = {"null": [1, 3], "zero": [1, 5], "full": [1, 7], "random": [1, 8], "urandom": [1, 9]}
-    nodes = {name: number for name, number in found["nodes"].items() if name not in ("stdin", "stdout", "stderr", "tty", "ptmx")}
+    nodes = {
+        name: number
+        for name, number in found["nodes"].items()
+        if name not in ("stdin", "stdout", "stderr", "tty", "ptmx")
+    }
     assert nodes == harmless
     assert found["rename"] != "ok"
     assert found["remove"] != "ok"
@@ -52,5 +58,7 @@ answer(got=[call(16, fd, request, bytes(4)) for request in (0x40045201, 0x5206, 
 
 def test_a_device_bind_is_inert(pyjail: Launcher) -> None:
     """An explicit bind of /dev gives files, not devices: nodev holds."""
-    found = pyjail.python("answer(kmsg=attempt(os.open, '/hostdev/null', os.O_RDONLY))", options=["--ro-bind", "/dev:/hostdev"])
+    found = pyjail.python(
+        "answer(kmsg=attempt(os.open, '/hostdev/null', os.O_RDONLY))", options=["--ro-bind", "/dev:/hostdev"]
+    )
     assert found.answer["kmsg"] in ("EACCES", "EPERM")

@@ -1,4 +1,5 @@
-"""A payload that tells its own fate: writes to every descriptor, closes them, ends init, floods the control channel.
+"""A payload that tells its own fate: writes to every descriptor, closes them, ends init, floods the control
+channel.
 
 The outcome comes from wait status and kernel counters, through descriptors that no process of the jail holds.
 """
@@ -16,32 +17,48 @@ FORGED = '{"status":"exited","exit_code":0,"signal":null,"wall_seconds":0,"error
 
 
 def test_writing_to_every_descriptor_changes_nothing(jailed: Callable[..., Completed]) -> None:
-    result = jailed("""
+    result = jailed(
+        """
 for fd in range(3, 1024):
     for data in (sys.argv[1].encode() + b"\\n", bytes(64), b"\\x01\\0\\0\\0" * 16):
         attempt(os.write, fd, data)
     attempt(os.close, fd)
 os._exit(42)
-""", FORGED)
+""",
+        FORGED,
+    )
     assert result.returncode == 42
     assert result.outcome is not None
     assert (result.outcome["status"], result.outcome["exit_code"]) == ("exited", 42)
 
 
 def test_an_outcome_on_stdout_is_just_output(jailed: Callable[..., Completed]) -> None:
-    result = jailed("print(sys.argv[1]); sys.stderr.write(sys.argv[1]); sys.stdout.flush(); os.kill(os.getpid(), 9)", FORGED)
+    result = jailed(
+        "print(sys.argv[1]); sys.stderr.write(sys.argv[1]); sys.stdout.flush(); os.kill(os.getpid(), 9)",
+        FORGED,
+    )
     assert result.returncode == 128 + 9
     assert result.outcome is not None
     assert (result.outcome["status"], result.outcome["signal"]) == ("signaled", 9)
 
 
 def test_the_outcome_file_is_not_the_payloads(pyjail: Launcher, place: Path) -> None:
-    """Even where its folder is bound writable: it is opened before, and a link in its place is not followed later."""
+    """Even where its folder is bound writable: it is opened before, and a link in its place is not followed
+    later."""
     victim = place / "victim"
     victim.write_text("kept")
     pyjail.user.owns(victim)
-    result = pyjail.run("run", "--outcome", str(place / "outcome.json"), "--bind", f"{place}:/data", "--", "/bin/sh", "-c",
-                        "rm -f /data/outcome.json; ln -s victim /data/outcome.json; exit 3")
+    result = pyjail.run(
+        "run",
+        "--outcome",
+        str(place / "outcome.json"),
+        "--bind",
+        f"{place}:/data",
+        "--",
+        "/bin/sh",
+        "-c",
+        "rm -f /data/outcome.json; ln -s victim /data/outcome.json; exit 3",
+    )
     assert result.returncode == 3
     assert victim.read_text() == "kept"
 
@@ -51,16 +68,35 @@ def test_an_exit_status_of_ours_is_told_apart_by_the_outcome(pyjail: Launcher, s
     result = pyjail.run("run", "--", "/bin/sh", "-c", f"exit {status}")
     assert result.returncode == status
     assert result.outcome is not None
-    assert (result.outcome["status"], result.outcome["exit_code"], result.outcome["error"]) == ("exited", status, None)
+    assert (result.outcome["status"], result.outcome["exit_code"], result.outcome["error"]) == (
+        "exited",
+        status,
+        None,
+    )
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 8, 9, 11, 13, 14, 15, 31, 34, 64])
-def test_every_deadly_signal_is_reported_as_what_it_was(jailed: Callable[..., Completed], number: int) -> None:
+def test_every_deadly_signal_is_reported_as_what_it_was(
+    jailed: Callable[..., Completed], number: int
+) -> None:
     """SIGSYS by kill(2) is a signal like another; SIGKILL by its own hand is not an OOM kill."""
-    result = jailed("signal = __import__('signal')\nn = int(sys.argv[1])\nn not in (9, 19) and signal.signal(n, signal.SIG_DFL)\nos.kill(os.getpid(), n)\nimport time\ntime.sleep(60)", str(number))
+    result = jailed(
+        """
+import signal
+number = int(sys.argv[1])
+number == 9 or signal.signal(number, signal.SIG_DFL)
+os.kill(os.getpid(), number)
+signal.pause()
+""",
+        str(number),
+    )
     assert result.returncode == 128 + number
     assert result.outcome is not None
-    assert (result.outcome["status"], result.outcome["signal"], result.outcome["exit_code"]) == ("signaled", number, None)
+    assert (result.outcome["status"], result.outcome["signal"], result.outcome["exit_code"]) == (
+        "signaled",
+        number,
+        None,
+    )
 
 
 def test_a_child_that_outlives_the_payload_does_not_speak_for_it(jailed: Callable[..., Completed]) -> None:
@@ -97,7 +133,9 @@ os._exit(6)
     assert result.answer["left"] == []
 
 
-def test_a_sibling_made_with_clone_parent_does_not_speak_for_the_payload(jailed: Callable[..., Completed]) -> None:
+def test_a_sibling_made_with_clone_parent_does_not_speak_for_the_payload(
+    jailed: Callable[..., Completed],
+) -> None:
     """CLONE_PARENT makes it a child of init, which waits for the payload."""
     result = jailed("""
 for status in (0, 1, 9):
@@ -118,10 +156,13 @@ def test_output_before_the_end_is_not_lost(jailed: Callable[..., Completed]) -> 
 
 
 def test_locking_the_outcome_descriptor_out_is_impossible(pyjail: Launcher) -> None:
-    """A pipe as the outcome's descriptor: its reader sees one line and then the end, so nothing inside holds it."""
+    """A pipe as the outcome's descriptor: its reader sees one line and then the end, so nothing inside holds
+    it."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines:
-        result = pyjail.run("run", "--outcome-fd", str(writer), "--", "/bin/sh", "-c", "sleep 600 & exit 4", pass_fds=[writer])
+        result = pyjail.run(
+            "run", "--outcome-fd", str(writer), "--", "/bin/sh", "-c", "sleep 600 & exit 4", pass_fds=[writer]
+        )
         os.close(writer)
         text = lines.read()
     assert result.returncode == 4

@@ -1,5 +1,5 @@
-"""System calls that a jailed program has no use for and that kernel exploits start with; foreign ABIs that would go
-round a filter which looks at numbers (CVE-2009-0835, CVE-2010-3301)."""
+"""System calls that a jailed program has no use for and that kernel exploits start with; foreign ABIs that
+would go round a filter which looks at numbers (CVE-2009-0835, CVE-2010-3301)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_a_foreign_abi_kills(jailed: Callable[..., Completed], abi: str) -> None
 
 
 def test_the_state_of_the_payload(jailed: Callable[..., Completed]) -> None:
-    found = jailed("answer(status=read('/proc/self/status'), groups=os.getgroups(), dump=libc.prctl(3, 0, 0, 0, 0))").answer
+    found = jailed(
+        "answer(status=read('/proc/self/status'), groups=os.getgroups(), dump=libc.prctl(3, 0, 0, 0, 0))"
+    ).answer
     status = dict(line.split(":\t", 1) for line in found["status"].splitlines() if ":\t" in line)
     assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"

@@ -1,7 +1,8 @@
-"""CVE-2022-0185, CVE-2024-1086, CVE-2021-41133: new namespaces and mounts give back the capabilities that were taken.
+"""CVE-2022-0185, CVE-2024-1086, CVE-2021-41133: new namespaces and mounts give back the capabilities that
+were taken.
 
-The filter compares clone's flags masked: a value with hostile bits above the kernel's 32 must not slip through;
-clone3, whose flags lie in memory, is ENOSYS so that libc falls back to clone.
+The filter compares clone's flags masked: a value with hostile bits above the kernel's 32 must not slip
+through; clone3, whose flags lie in memory, is ENOSYS so that libc falls back to clone.
 """
 
 from __future__ import annotations
@@ -11,14 +12,23 @@ from collections.abc import Callable
 import pytest
 from support.launcher import Completed
 
-NAMESPACES = {"mnt": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000,
-              "pid": 0x20000000, "net": 0x40000000, "time": 0x80}
+NAMESPACES = {
+    "mnt": 0x20000,
+    "cgroup": 0x2000000,
+    "uts": 0x4000000,
+    "ipc": 0x8000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+    "time": 0x80,
+}
 REFUSED = {"EPERM", "ENOSYS", "EACCES"}
 
 
 @pytest.mark.parametrize("flag", NAMESPACES.values(), ids=NAMESPACES)
 def test_no_call_makes_a_namespace(jailed: Callable[..., Completed], flag: int) -> None:
-    found = jailed("""
+    found = jailed(
+        """
 flag = int(sys.argv[1])
 def clone(flags):
     made = call(56, flags | 17, 0, 0, 0, 0)
@@ -28,7 +38,9 @@ def clone(flags):
 answer(unshare=[call(272, flag | high) for high in (0, 1 << 32, 0xffffffff << 32)],
        clone=[clone(flag | high) for high in (0, 1 << 32, 0xffffffff << 32)] if flag != 0x80 else [],
        clone3=call(435, flag.to_bytes(8, "little") + bytes(24) + (17).to_bytes(8, "little") + bytes(48), 88))
-""", str(flag)).answer
+""",
+        str(flag),
+    ).answer
     assert set(found["unshare"]) <= REFUSED
     assert set(found["clone"]) <= REFUSED
     assert found["clone3"] == "ENOSYS"
@@ -75,7 +87,7 @@ CALLS = {
     "open_tree": "call(428, -100, b'/', 1)",
     "open_tree-high": "call(428, -100, b'/', 1 | 1 << 32)",
     "move_mount": "call(429, -100, b'/tmp', -100, b'/usr', 0)",
-    "mount_setattr": "call(442, -100, b'/usr', 0, (0).to_bytes(8, 'little') + (1).to_bytes(8, 'little') + bytes(16), 32)",
+    "mount_setattr": "call(442, -100, b'/usr', 0, bytes(8) + b'\\1' + bytes(23), 32)",
     "open_by_handle": "call(304, -100, bytes(16), 0)",
     "name_to_handle": "call(303, -100, b'/', bytes(136), bytes(4), 0)",
     "swapon": "call(167, b'/tmp/x', 0)",

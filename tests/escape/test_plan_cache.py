@@ -1,5 +1,6 @@
-"""The plan cache as a way in: who can place or change a cached plan decides what runs. So a plan is used only from a
-folder that is the user's own and nobody else's, and only while all that it was made from is unchanged."""
+"""The plan cache as a way in: who can place or change a cached plan decides what runs. So a plan is used only
+from a folder that is the user's own and nobody else's, and only while all that it was made from is
+unchanged."""
 
 from __future__ import annotations
 
@@ -27,12 +28,14 @@ def run(pyjail: Launcher, cache: Path) -> Callable[..., bytes]:
         result = pyjail.run(*(words or RUN), env={"XDG_CACHE_HOME": str(cache)}, **options)  # type: ignore[arg-type]
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
+
     return run
 
 
 @pytest.fixture
 def plan(pyjail: Launcher, run: Callable[..., bytes], cache: Path) -> Path:
-    """The one stored plan. What outcome descriptor the launcher asks for is part of the key, and the same each time."""
+    """The one stored plan. What outcome descriptor the launcher asks for is part of the key, and the same
+    each time."""
     assert run() == b"cached"
     plans = list((cache / "pyjail" / "plans").iterdir())
     assert len(plans) == 1
@@ -49,7 +52,8 @@ def forge(pyjail: Launcher, plan: Path) -> None:
 
 
 def test_the_stored_plan_is_what_runs(pyjail: Launcher, run: Callable[..., bytes], plan: Path) -> None:
-    """The check of all below: a plan that the user himself changed is obeyed, so a refused one was really refused."""
+    """The check of all below: a plan that the user himself changed is obeyed, so a refused one was really
+    refused."""
     forge(pyjail, plan)
     assert run() == FORGED_NAME
 
@@ -68,23 +72,30 @@ SPOIL: dict[str, Callable[[Path], None]] = {
     "file-other-writable": lambda plan: plan.chmod(0o602),
     "hard-linked": lambda plan: os.link(plan, plan.parent.parent / "other"),
     "symlinked-file": lambda plan: (plan.rename(plan.parent.parent / "real"), plan.symlink_to("../real"))[1],
-    "symlinked-plans": lambda plan: (plan.parent.rename(plan.parent.parent / "real"), plan.parent.symlink_to("real"))[1],
-    "symlinked-outer": lambda plan: (plan.parent.parent.rename(plan.parent.parent.parent / "real"),
-                                     plan.parent.parent.symlink_to("real"))[1],
+    "symlinked-plans": lambda plan: (
+        plan.parent.rename(plan.parent.parent / "real"),
+        plan.parent.symlink_to("real"),
+    )[1],
+    "symlinked-outer": lambda plan: (
+        plan.parent.parent.rename(plan.parent.parent.parent / "real"),
+        plan.parent.parent.symlink_to("real"),
+    )[1],
 }
 
 
 @pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL)
 def test_a_plan_that_others_could_have_placed_is_not_used(
-        pyjail: Launcher, run: Callable[..., bytes], plan: Path, spoil: Callable[[Path], None]) -> None:
+    pyjail: Launcher, run: Callable[..., bytes], plan: Path, spoil: Callable[[Path], None]
+) -> None:
     forge(pyjail, plan)
     spoil(plan)
     assert run() == b"cached"
 
 
 @pytest.mark.parametrize("levels", [0, 1, 2], ids=["file", "plans", "outer"])
-def test_a_plan_of_another_owner_is_not_used(pyjail: Launcher, run: Callable[..., bytes], plan: Path, levels: int,
-                                             require: Callable[[str], None]) -> None:
+def test_a_plan_of_another_owner_is_not_used(
+    pyjail: Launcher, run: Callable[..., bytes], plan: Path, levels: int, require: Callable[[str], None]
+) -> None:
     require("root")
     forge(pyjail, plan)
     path = [plan, plan.parent, plan.parent.parent][levels]
@@ -97,20 +108,33 @@ def test_a_plan_of_another_owner_is_not_used(pyjail: Launcher, run: Callable[...
     assert run() == b"cached"
 
 
-@pytest.mark.parametrize("content", [b"", b"jailer 1\n", b"\0" * 4096, b"jailer 1\nkey x\n", b"jailer 2\n", b"jailer 1\n" + b"x" * 100000])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"jailer 1\n", b"\0" * 4096, b"jailer 1\nkey x\n", b"jailer 2\n", b"jailer 1\n" + b"x" * 100000],
+)
 def test_a_damaged_plan_is_a_miss(run: Callable[..., bytes], plan: Path, content: bytes) -> None:
     plan.write_bytes(content)
     assert run() == b"cached"
 
 
-def test_a_plan_cut_at_any_line_is_a_miss_or_the_whole(pyjail: Launcher, run: Callable[..., bytes], plan: Path) -> None:
+def test_a_plan_cut_at_any_line_is_a_miss_or_the_whole(
+    pyjail: Launcher, run: Callable[..., bytes], plan: Path
+) -> None:
     """Were a cut plan obeyed, the jail would lack what stood in the lost lines."""
     lines = plan.read_bytes().splitlines(keepends=True)
     for keep in (1, 2, len(lines) // 4, len(lines) // 2, len(lines) - 1):
         plan.write_bytes(b"".join(lines[:keep]))
         assert run() == b"cached"
-        seccomp = pyjail.run("run", "--hostname", "cached", "--", "/bin/grep", "Seccomp:", "/proc/self/status",
-                             env={"XDG_CACHE_HOME": str(plan.parent.parent.parent)}).stdout
+        seccomp = pyjail.run(
+            "run",
+            "--hostname",
+            "cached",
+            "--",
+            "/bin/grep",
+            "Seccomp:",
+            "/proc/self/status",
+            env={"XDG_CACHE_HOME": str(plan.parent.parent.parent)},
+        ).stdout
         assert seccomp.split() == [b"Seccomp:", b"2"], f"kept {keep} of {len(lines)} lines"
 
 
@@ -121,7 +145,9 @@ def test_a_fifo_in_its_place_does_not_hang(run: Callable[..., bytes], plan: Path
     assert run() == b"cached"
 
 
-def test_a_plan_of_another_key_under_this_name_is_a_miss(pyjail: Launcher, run: Callable[..., bytes], plan: Path) -> None:
+def test_a_plan_of_another_key_under_this_name_is_a_miss(
+    pyjail: Launcher, run: Callable[..., bytes], plan: Path
+) -> None:
     """A hash collision, or a file moved by hand: the key in the file decides."""
     assert run("run", "--hostname", "other", "--", "/bin/hostname") == b"other"
     other = next(path for path in plan.parent.iterdir() if path != plan)
@@ -166,7 +192,9 @@ def test_an_edited_configuration_is_read_again(run: Callable[..., bytes], place:
     assert run("run", "--config", str(config), "--", "/bin/hostname") == b"four"
 
 
-def test_a_configuration_behind_a_link_that_moved_is_read_again(run: Callable[..., bytes], place: Path) -> None:
+def test_a_configuration_behind_a_link_that_moved_is_read_again(
+    run: Callable[..., bytes], place: Path
+) -> None:
     for name in ("one", "two"):
         (place / name).write_text(f'hostname = "{name}"\n')
     link = place / "jail.toml"
@@ -177,10 +205,19 @@ def test_a_configuration_behind_a_link_that_moved_is_read_again(run: Callable[..
             assert run("run", "--config", str(link), "--", "/bin/hostname") == name.encode()
 
 
-@pytest.mark.parametrize("words", [("--hostname", "--", "--", "/bin/hostname"), ("--hostname", "x", "/bin/echo", "--", "y"),
-                                   ("--hostname=--", "--", "/bin/hostname")])
-def test_dashes_in_odd_places_do_not_confuse_the_cache(pyjail: Launcher, cache: Path, words: tuple[str, ...]) -> None:
-    """The front takes what follows the first `--` for the command, the parser may not: then nothing may be stored."""
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--hostname", "--", "--", "/bin/hostname"),
+        ("--hostname", "x", "/bin/echo", "--", "y"),
+        ("--hostname=--", "--", "/bin/hostname"),
+    ],
+)
+def test_dashes_in_odd_places_do_not_confuse_the_cache(
+    pyjail: Launcher, cache: Path, words: tuple[str, ...]
+) -> None:
+    """The front takes what follows the first `--` for the command, the parser may not: then nothing may be
+    stored."""
     results = [pyjail.run("run", *words, env={"XDG_CACHE_HOME": str(cache)}) for _ in range(3)]
     assert len({(result.returncode, result.stdout) for result in results}) == 1, results
 

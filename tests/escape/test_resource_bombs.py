@@ -1,4 +1,5 @@
-"""Fork bombs, memory bombs, descriptor and inode floods: each stops at the jail's limit, and the jail still ends."""
+"""Fork bombs, memory bombs, descriptor and inode floods: each stops at the jail's limit, and the jail still
+ends."""
 
 from __future__ import annotations
 
@@ -11,8 +12,10 @@ MIB = 1 << 20
 
 
 def test_a_fork_bomb_stops_at_the_limit(jailed: Callable[..., Completed]) -> None:
-    """Over the whole jail, whatever sessions and double forks there are; daemons that stay behind die with it."""
-    result = jailed("""
+    """Over the whole jail, whatever sessions and double forks there are; daemons that stay behind die with
+    it."""
+    result = jailed(
+        """
 reader, writer = os.pipe()
 def bomb(depth):
     while True:
@@ -30,13 +33,16 @@ bomb(0)
 os.set_blocking(reader, False)
 answer(made=len(os.read(reader, 100000)))
 os._exit(3)
-""", options=["--pids", str(PIDS)])
+""",
+        options=["--pids", str(PIDS)],
+    )
     assert result.returncode == 3
     assert 0 < result.answer["made"] <= PIDS - 1  # the payload is one of them
 
 
 def test_threads_count_as_processes(jailed: Callable[..., Completed]) -> None:
-    result = jailed("""
+    result = jailed(
+        """
 import threading
 gate = threading.Event()
 made = 0
@@ -48,12 +54,15 @@ except RuntimeError:
     pass
 answer(made=made)
 gate.set()
-""", options=["--pids", str(PIDS)])
+""",
+        options=["--pids", str(PIDS)],
+    )
     assert result.answer["made"] == PIDS - 1
 
 
 def test_exactly_the_limit_is_possible(jailed: Callable[..., Completed]) -> None:
-    found = jailed("""
+    found = jailed(
+        """
 reader, writer = os.pipe()
 for _ in range(int(sys.argv[1]) - 1):
     if os.fork() == 0:
@@ -62,7 +71,10 @@ for _ in range(int(sys.argv[1]) - 1):
         os._exit(0)
 os.close(writer)
 answer(more=attempt(os.fork))
-""", str(PIDS), options=["--pids", str(PIDS)])
+""",
+        str(PIDS),
+        options=["--pids", str(PIDS)],
+    )
     assert found.returncode == 0, found.stderr
     assert found.answer["more"] == "EAGAIN"
 
@@ -89,23 +101,30 @@ def test_memory_of_one_process_stops_at_the_limit(pyjail: Launcher, require: Cal
     assert pyjail.python(GROW, "20", options=["--memory", "64M"]).returncode == 0
 
 
-def test_memory_split_over_processes_and_files_counts_together(pyjail: Launcher, require: Callable[[str], None]) -> None:
+def test_memory_split_over_processes_and_files_counts_together(
+    pyjail: Launcher, require: Callable[[str], None]
+) -> None:
     """Heap of many processes, tmpfs, /dev/shm, memfd and pipes: all are the jail's memory."""
     require("cgroup")
     if not pyjail.user.is_root:
         return
-    for fill in ("[bytearray(b'x') * (20 << 20), __import__('signal').pause()]",
-                 "[open('/tmp/%d' % os.getpid(), 'wb').write(b'x' * (20 << 20)), __import__('signal').pause()]",
-                 "[open('/dev/shm/%d' % os.getpid(), 'wb').write(b'x' * (20 << 20)), __import__('signal').pause()]",
-                 "[os.write(os.memfd_create('x'), b'x' * (20 << 20)), __import__('signal').pause()]"):
-        result = pyjail.python(f"""
+    for fill in (
+        "[bytearray(b'x') * (20 << 20), __import__('signal').pause()]",
+        "[open('/tmp/%d' % os.getpid(), 'wb').write(b'x' * (20 << 20)), __import__('signal').pause()]",
+        "[open('/dev/shm/%d' % os.getpid(), 'wb').write(b'x' * (20 << 20)), __import__('signal').pause()]",
+        "[os.write(os.memfd_create('x'), b'x' * (20 << 20)), __import__('signal').pause()]",
+    ):
+        result = pyjail.python(
+            f"""
 for _ in range(8):
     if os.fork() == 0:
         {fill}
 while os.wait()[1] == 0:
     pass
 os._exit(4)
-""", options=["--memory", "64M"])
+""",
+            options=["--memory", "64M"],
+        )
         assert result.outcome is not None
         assert result.outcome["oom_kills"] >= 1, fill
         assert result.outcome["peak_memory_bytes"] <= 65 * MIB, fill
@@ -126,7 +145,8 @@ def test_a_memory_limit_that_cannot_be_held_is_an_error(pyjail: Launcher) -> Non
 
 def test_writable_places_have_an_end(jailed: Callable[..., Completed]) -> None:
     """Bytes and inodes, in every place that can be written."""
-    found = jailed("""
+    found = jailed(
+        """
 import errno
 def fill(folder):
     size = files = 0
@@ -151,9 +171,12 @@ def inodes(folder):
     except OSError as error:
         return [made, error.errno == errno.ENOSPC]
     return [made, False]
-places = {os.path.realpath(f) for f in ("/", "/tmp", "/dev/shm", "/var/tmp", "/run", "/etc", "/dev") if os.access(f, os.W_OK)}
+places = {os.path.realpath(f) for f in ("/", "/tmp", "/dev/shm", "/var/tmp", "/run", "/etc",
+       "/dev") if os.access(f, os.W_OK)}
 answer(bytes={f: fill(f) for f in places}, inodes={f: inodes(f) for f in places})
-""", options=["--tmp-size", "16M"])
+""",
+        options=["--tmp-size", "16M"],
+    )
     assert found.answer["bytes"]
     for place, (size, stopped) in found.answer["bytes"].items():
         assert stopped, place
@@ -164,7 +187,8 @@ answer(bytes={f: fill(f) for f in places}, inodes={f: inodes(f) for f in places}
 
 
 def test_descriptors_have_an_end(jailed: Callable[..., Completed]) -> None:
-    found = jailed("""
+    found = jailed(
+        """
 import resource
 attempt_raise = attempt(resource.setrlimit, resource.RLIMIT_NOFILE, (4096, 4096))
 held = []
@@ -174,18 +198,24 @@ try:
 except OSError:
     pass
 answer(held=len(held), raised=attempt_raise)
-""", options=["--nofile", "64"]).answer
+""",
+        options=["--nofile", "64"],
+    ).answer
     assert found["held"] == 61
     assert found["raised"] != "ok"
 
 
 def test_a_file_stops_at_its_limit(jailed: Callable[..., Completed]) -> None:
-    found = jailed("""
+    found = jailed(
+        """
 __import__("signal").signal(25, 1)
 with open("/tmp/x", "wb", buffering=0) as file:
     first = file.write(bytes(2 << 20))
-    answer(first=first, more=attempt(file.write, b"x"), sparse=attempt(os.pwrite, file.fileno(), b"x", 1 << 30))
-""", options=["--file-size", "1M"]).answer
+    answer(first=first, more=attempt(file.write, b"x"), sparse=attempt(os.pwrite, file.fileno(), b"x",
+           1 << 30))
+""",
+        options=["--file-size", "1M"],
+    ).answer
     assert found == {"first": MIB, "more": "EFBIG", "sparse": "EFBIG"}
 
 
@@ -195,7 +225,8 @@ def test_pending_signals_and_queues_have_an_end(jailed: Callable[..., Completed]
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [40])
 queued = 0
-while queued < 200000 and call(129, os.getpid(), 40, (40).to_bytes(4, "little") + b"\\0\\0\\0\\0" + (-1 & 0xffffffff).to_bytes(4, "little") + bytes(116)) == 0:
+while queued < 200000 and call(129, os.getpid(), 40, (40).to_bytes(4,
+       "little") + b"\\0\\0\\0\\0" + (-1 & 0xffffffff).to_bytes(4, "little") + bytes(116)) == 0:
     queued += 1
 answer(queued=queued)
 """).answer

@@ -1,8 +1,8 @@
 """A stream given for reading is opened again for writing through /proc/self/fd, or an append-only log is cut.
 
-The magic links of /proc/PID/fd lead to the file itself, past every mount of the jail; where the file belongs to the
-user whom the jail's user is on the host, only the file's mount or Landlock can refuse. (As root each run has a host id
-of its own, which owns nothing.)
+The magic links of /proc/PID/fd lead to the file itself, past every mount of the jail; where the file belongs
+to the user whom the jail's user is on the host, only the file's mount or Landlock can refuse. (As root each
+run has a host id of its own, which owns nothing.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ ATTACK = """
 fd = int(sys.argv[1])
 path = "/proc/self/fd/%d" % fd
 found = {}
-for name, flags in dict(rw=os.O_RDWR, wo=os.O_WRONLY, trunc=os.O_WRONLY | os.O_TRUNC, append=os.O_WRONLY | os.O_APPEND,
+for name, flags in dict(rw=os.O_RDWR, wo=os.O_WRONLY, trunc=os.O_WRONLY | os.O_TRUNC,
+       append=os.O_WRONLY | os.O_APPEND,
                         ro=os.O_RDONLY).items():
     found[name] = attempt(os.open, path, flags)
 def clear(flag):
@@ -57,9 +58,9 @@ def test_stdin_cannot_be_written(pyjail: Launcher, precious: Path) -> None:
 
 
 def test_stdins_metadata(pyjail: Launcher, precious: Path) -> None:
-    """Mode, times and extended attributes of an own file can be changed through any descriptor of it: neither the
-    descriptor nor Landlock could refuse. As root no id inside owns the file; an ordinary user's jail has that user's
-    id on the host, so there it is a known gap, and no set-user-id bit or content is among it."""
+    """Mode, times and extended attributes of an own file can be changed through any descriptor of it: neither
+    the descriptor nor Landlock could refuse. As root no id inside owns the file; an ordinary user's jail has
+    that user's id on the host, so there it is a known gap, and no set-user-id bit or content is among it."""
     before = state(precious)
     with precious.open("rb") as file:
         pyjail.python(

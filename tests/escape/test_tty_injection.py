@@ -1,7 +1,7 @@
 """CVE-2017-5226, CVE-2019-10063: a payload pushes key strokes into its caller's terminal.
 
-The payload runs on the caller's own pty. It must have no controlling terminal, and TIOCSTI and TIOCLINUX must be
-refused, also with bits above the 32 that the kernel looks at.
+The payload runs on the caller's own pty. It must have no controlling terminal, and TIOCSTI and TIOCLINUX must
+be refused, also with bits above the 32 that the kernel looks at.
 """
 
 from __future__ import annotations
@@ -54,8 +54,18 @@ def test_nothing_is_pushed_into_the_callers_terminal(pyjail: Launcher, terminal:
     os.fchown(follower, pyjail.user.uid, pyjail.user.gid)
     taker = "import fcntl, os, sys; fcntl.ioctl(0, 0x540E, 0); os.execv(sys.argv[1], sys.argv[1:])"
     words = pyjail.words(ATTACK)
-    with pyjail.popen("-I", "-S", "-c", taker, str(pyjail.installation.pyjail), *words, program=SYSTEM_PYTHON,
-                      start_new_session=True, stdin=follower, stdout=subprocess.PIPE) as process:
+    with pyjail.popen(
+        "-I",
+        "-S",
+        "-c",
+        taker,
+        str(pyjail.installation.pyjail),
+        *words,
+        program=SYSTEM_PYTHON,
+        start_new_session=True,
+        stdin=follower,
+        stdout=subprocess.PIPE,
+    ) as process:
         out = process.communicate(timeout=60)[0]
     found = json.loads(out)
     assert found["tty"] == [True, False, True] or found["tty"] == [True, False, False]

@@ -40,7 +40,8 @@ def steps(program: Path) -> list[str]:
 
 
 def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int, dict[str, object], bool]:
-    """Run a payload that writes a marker, with `step` failing: exit status, outcome, whether the payload ran."""
+    """Run a payload that writes a marker, with `step` failing: exit status, outcome, whether the payload
+    ran."""
     marker, outcome = place / "marker", place / "outcome"
     with open(os.devnull, "rb") as passed:
         number = passed.fileno()

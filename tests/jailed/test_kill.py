@@ -199,7 +199,8 @@ def test_the_end_of_the_terminal_ends_the_jail(pyjail: Launcher) -> None:
 
 
 def test_a_thread_that_started_it_may_end(pyjail: Launcher) -> None:
-    """PDEATHSIG fires when the parent's thread ends: the jailer's own parent must not matter, its supervisor must."""
+    """PDEATHSIG fires when the parent's thread ends: the jailer's own parent must not matter, its supervisor
+    must."""
     made: list[subprocess.Popen[bytes]] = []
     thread = threading.Thread(
         target=lambda: made.append(started(pyjail, READY + "sys.stdin.read()\nos._exit(9)"))

@@ -1,5 +1,6 @@
-"""Independent black-box probes of containment, run inside a jail and around it (see support/features.py for where
-they are looked for). Nothing may be unsafe, and whatever does not apply must be on the list, with its reason."""
+"""Independent black-box probes of containment, run inside a jail and around it (see support/features.py for
+where they are looked for). Nothing may be unsafe, and whatever does not apply must be on the list, with its
+reason."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ LIMITS = ["--pids-limit", str(PIDS), "--disk-limit", str(TMP), "--inode-limit", 
 
 NO_HARNESS = "needs the harness around it; its own test runs that"
 INSIDE_NULL = dict.fromkeys(
-    ("canary_fd", "canary_files", "canary_pid_unreachable", "canary_tcp_unreachable", "canary_hostname"), NO_HARNESS
+    ("canary_fd", "canary_files", "canary_pid_unreachable", "canary_tcp_unreachable", "canary_hostname"),
+    NO_HARNESS,
 ) | {"peer_artifacts_invisible": "one jail alone; h_two_jails_isolated of the harness runs a pair"}
 HARNESS_NULL = {
     "peer_artifacts_invisible": INSIDE_NULL["peer_artifacts_invisible"],
     "h_output_cap": "a cap on output is not offered yet",
 }
 WITHOUT_CGROUP_NULL = dict.fromkeys(
-    ("d_mem_single", "d_mem_tmpfs_shm_memfd"), "no cgroup: the whole jail's memory is not limited, nor said to be"
+    ("d_mem_single", "d_mem_tmpfs_shm_memfd"),
+    "no cgroup: the whole jail's memory is not limited, nor said to be",
 )
 
 
@@ -46,7 +49,8 @@ def check(text: bytes, undecided: dict[str, str]) -> None:
     assert {probe["name"] for probe in found if probe["safe"] is None} == set(undecided)
 
 
-# A jail whose memory cannot be freed by killing the guilty process (memfd, tmpfs) is killed as a whole, the probes
+# A jail whose memory cannot be freed by killing the guilty process (memfd, tmpfs) is killed as a whole, the
+# probes
 # with it: right, but then nobody is left to say so. The harness outside copes, so these run there.
 KILLS_ALL = ["--skip", "d_mem_*"]
 
@@ -54,7 +58,14 @@ KILLS_ALL = ["--skip", "d_mem_*"]
 def test_inside(pyjail: Launcher, require: Callable[[str], None]) -> None:
     require("probes")
     result = pyjail.run(
-        "run", *options(pyjail), "--", SYSTEM_PYTHON, "-", *KILLS_ALL, *limits(pyjail), input=probes_file().read_bytes()
+        "run",
+        *options(pyjail),
+        "--",
+        SYSTEM_PYTHON,
+        "-",
+        *KILLS_ALL,
+        *limits(pyjail),
+        input=probes_file().read_bytes(),
     )
     assert result.returncode == 0, result.stderr
     check(result.stdout, INSIDE_NULL)

@@ -61,11 +61,21 @@ def probes_file() -> Path:
 
 
 def _probes() -> str | None:
-    return None if probes_file().is_file() else f"no containment probes at {probes_file()} (PYJAIL_PROBES names them)"
+    return (
+        None
+        if probes_file().is_file()
+        else f"no containment probes at {probes_file()} (PYJAIL_PROBES names them)"
+    )
 
 
-_CHECKS = {"root": _root, "userns": _userns, "cgroup": _cgroup, "seccomp": _seccomp, "landlock": _landlock,
-           "probes": _probes}
+_CHECKS = {
+    "root": _root,
+    "userns": _userns,
+    "cgroup": _cgroup,
+    "seccomp": _seccomp,
+    "landlock": _landlock,
+    "probes": _probes,
+}
 
 
 @cache
@@ -75,7 +85,8 @@ def missing(feature: str) -> str | None:
 
 
 def require(feature: str) -> None:
-    """Skip the test where the host lacks `feature`; fail it where PYJAIL_REQUIRE says that it must be there."""
+    """Skip the test where the host lacks `feature`; fail it where PYJAIL_REQUIRE says that it must be
+    there."""
     why = missing(feature)
     if why is None:
         return

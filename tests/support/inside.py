@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import sys  # noqa: F401 - for the code that follows
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long

@@ -22,8 +22,9 @@ File = int | IO[bytes] | None
 class Running(subprocess.Popen[bytes]):
     """A process that a failing test does not wait for: an exception in the `with` block kills it."""
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if kind is not None:
             self.kill()
         super().__exit__(kind, value, traceback)
@@ -59,17 +60,34 @@ class Launcher:
         """The `pyjail run` command line for Python code inside, with the helpers of support/inside.py."""
         return ["run", *options, "--", SYSTEM_PYTHON, "-I", "-c", _INSIDE + "\n" + code, *arguments]
 
-    def popen(self, *words: str | bytes, program: str | Path | None = None, env: Mapping[str, str] | None = None,
-              **options: Any) -> Running:
-        """Start it and return at once. `env` is added to the user's own; `options` as in `subprocess.Popen`."""
+    def popen(
+        self,
+        *words: str | bytes,
+        program: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Running:
+        """Start it and return at once. `env` is added to the user's own; `options` as in
+        `subprocess.Popen`."""
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("cwd", self.user.home)
-        return Running([str(program or self.installation.pyjail), *words], **self.user.identity(),
-                                env={**self.user.environment(), **(env or {})}, **options)
+        return Running(
+            [str(program or self.installation.pyjail), *words],
+            **self.user.identity(),
+            env={**self.user.environment(), **(env or {})},
+            **options,
+        )
 
-    def run(self, *words: str | bytes, input: bytes | None = None, timeout: float = _PATIENCE,
-            pass_fds: Sequence[int] = (), **options: Any) -> Completed:
-        """Run to the end, stdout and stderr captured unless redirected, the outcome asked for by descriptor."""
+    def run(
+        self,
+        *words: str | bytes,
+        input: bytes | None = None,  # noqa: A002 - as in subprocess.run
+        timeout: float = _PATIENCE,
+        pass_fds: Sequence[int] = (),
+        **options: Any,
+    ) -> Completed:
+        """Run to the end, stdout and stderr captured unless redirected, the outcome asked for by
+        descriptor."""
         outcome = os.memfd_create("outcome", 0)
         try:
             ours = options.get("program") is None and words[:1] == ("run",)
@@ -82,7 +100,9 @@ class Launcher:
             with self.popen(*words, pass_fds=(outcome, *pass_fds), **options) as process:
                 out, err = process.communicate(input, timeout)
             text = os.pread(outcome, 1 << 20, 0)
-            return Completed(words, process.returncode, out or b"", err or b"", json.loads(text) if text else None)
+            return Completed(
+                words, process.returncode, out or b"", err or b"", json.loads(text) if text else None
+            )
         finally:
             os.close(outcome)
 

@@ -1,10 +1,11 @@
 """Starts a program many times, kills it at a growing delay, and checks that all of its descendants end.
 
-Run as a program of its own, as whoever is to start the jails: it makes itself the subreaper of its descendants, so
-whatever a killed supervisor leaves behind becomes its child, and waiting until there is no child left proves that
-nothing lives. Prints one line of JSON: the delays (microseconds) after which something was still alive.
+Run as a program of its own, as whoever is to start the jails: it makes itself the subreaper of its
+descendants, so whatever a killed supervisor leaves behind becomes its child, and waiting until there is no
+child left proves that nothing lives. Prints one line of JSON: the delays (microseconds) after which something
+was still alive.
 
-    orphans.py SECONDS LAST_DELAY COUNT -- COMMAND…
+orphans.py SECONDS LAST_DELAY COUNT -- COMMAND…
 """
 
 import ctypes
@@ -21,7 +22,9 @@ PR_SET_CHILD_SUBREAPER = 36
 def start(command):
     """A started process. stdin is a pipe that stays open, so that nothing ends by itself."""
     reader, writer = os.pipe()
-    child = os.posix_spawn(command[0], command, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)])
+    child = os.posix_spawn(
+        command[0], command, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)]
+    )
     os.close(reader)
     return child, writer
 
@@ -42,7 +45,8 @@ def reap_all(seconds):
             return []
         if pid:
             continue
-        alive = [int(word) for word in open("/proc/self/task/%d/children" % os.getpid()).read().split()]
+        with open("/proc/self/task/%d/children" % os.getpid()) as children:
+            alive = [int(word) for word in children.read().split()]
         left = end - time.monotonic()
         if left <= 0:
             return alive

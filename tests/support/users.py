@@ -32,8 +32,14 @@ class User:
 
     def environment(self) -> dict[str, str]:
         """What this user's shell would have, and nothing that the test runner's had."""
-        return {"PATH": _SAFE_PATH, "HOME": str(self.home), "USER": self.name, "LOGNAME": self.name,
-                "LANG": "C.UTF-8", "TERM": "dumb"}
+        return {
+            "PATH": _SAFE_PATH,
+            "HOME": str(self.home),
+            "USER": self.name,
+            "LOGNAME": self.name,
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+        }
 
     def identity(self) -> dict[str, object]:
         """The arguments with which `subprocess` starts a process as this user."""
