@@ -49,7 +49,8 @@ static void obey(void)
     long n = sys_read(INIT_CONTROL, &order, sizeof order);
     if (n != sizeof order)
         sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
-    SYS(__NR_kill, order.everyone ? -1 : payload_pid, order.signal);
+    int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
+    SYS(__NR_kill, whom, order.signal);
 }
 
 void init_main(int pid)

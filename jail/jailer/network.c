@@ -25,15 +25,10 @@ static struct {
 
 static char stack[8192] __attribute__((aligned(16)));
 
-static long loopback_up(void)
+static long loopback_up(int socket)
 {
     struct interface_request lo = {.name = "lo", .flags = INTERFACE_UP};
-    long fd = SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd;
-    long done = SYS(__NR_ioctl, fd, SIOCSIFFLAGS, &lo);
-    sys_close((int)fd);
-    return done;
+    return SYS(__NR_ioctl, socket, SIOCSIFFLAGS, &lo);
 }
 
 /* Note the result of a step; with fault injection, of a failure in its place. */
@@ -44,13 +39,18 @@ static long step(enum step which, long done)
     return network.done;
 }
 
-/* Runs on `stack`; returns to the assembly that ends the thread. */
+/* Runs on `stack`; returns to the assembly that ends the thread. The namespace's descriptor comes from a socket in
+ * it: paths mean nothing here, since the other thread changes the root meanwhile. */
 __attribute__((used)) void network_thread(void)
 {
-    if (step(STEP_NETWORK, SYS(__NR_unshare, CLONE_NEWNET)) < 0 || step(STEP_LOOPBACK, loopback_up()) < 0)
+    if (step(STEP_NETWORK, SYS(__NR_unshare, CLONE_NEWNET)) < 0)
         return;
-    network.descriptor = sys_open(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0);
+    int fd = (int)SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM | O_CLOEXEC, 0);
+    if (step(STEP_LOOPBACK, fd) < 0 || step(STEP_LOOPBACK, loopback_up(fd)) < 0)
+        return;
+    network.descriptor = (int)SYS(__NR_ioctl, fd, SIOCGSKNS);
     step(STEP_NETWORK, network.descriptor);
+    sys_close(fd);
 }
 
 static long start_thread(void)

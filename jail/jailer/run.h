@@ -33,10 +33,13 @@ struct verdict {
     int64_t wall_us, user_us, system_us, peak_memory, oom_kills, pids_peak; /* -1: nothing measures it here */
 };
 
+/* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail. */
+enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE };
+
 /* Control messages: supervisor to init. */
 struct order {
     int32_t signal;
-    uint32_t everyone; /* all processes of the jail, not the payload only */
+    uint32_t whom;
 };
 
 /* Init to supervisor, once. */

@@ -9,6 +9,7 @@
 #include <linux/wait.h>
 
 #define NEVER INT64_MAX
+#define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 struct watch {
     struct run *run;
@@ -16,9 +17,9 @@ struct watch {
     int64_t timeout_at, kill_at;
 };
 
-static void order(struct watch *w, int signal, bool everyone)
+static void order(struct watch *w, int signal, enum whom whom)
 {
-    struct order o = {signal, everyone};
+    struct order o = {signal, whom};
     /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
     channel_send(w->run->control[0], &o, NULL, 0);
 }
@@ -34,12 +35,12 @@ static void end_soon(struct watch *w)
 {
     if (w->kill_at != NEVER)
         return;
-    order(w, SIGTERM, false);
-    order(w, SIGCONT, true); /* a stopped payload could not even die of it */
+    order(w, SIGTERM, THE_PAYLOAD);
+    order(w, SIGCONT, EVERYONE); /* a stopped payload could not even die of it */
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
 }
 
-static void pass_on(struct watch *w, int signal)
+static void pass_on(struct watch *w, int signal, bool from_terminal)
 {
     switch (signal) {
     case SIGTERM:
@@ -47,11 +48,14 @@ static void pass_on(struct watch *w, int signal)
         end_soon(w);
         break;
     case SIGTSTP: /* the terminal's stop key: the jail first, then ourselves, so that the shell sees us stopped */
-        order(w, SIGSTOP, true);
+        order(w, SIGSTOP, EVERYONE);
         SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
         break;
-    default:
-        order(w, signal, signal == SIGCONT);
+    case SIGCONT:
+        order(w, signal, EVERYONE);
+        break;
+    default: /* a key press is for the whole foreground group, a kill(2) for one process */
+        order(w, signal, from_terminal ? ITS_GROUP : THE_PAYLOAD);
     }
 }
 
@@ -59,7 +63,7 @@ static void take_signals(struct watch *w)
 {
     struct signalfd_siginfo info;
     while (sys_read(w->run->signals, &info, sizeof info) == sizeof info)
-        pass_on(w, (int)info.ssi_signo);
+        pass_on(w, (int)info.ssi_signo, info.ssi_code == FROM_KERNEL);
 }
 
 static void check_clock(struct watch *w)
