@@ -1,6 +1,4 @@
-"""System call names and numbers of a machine: libseccomp's tables, and the calls that are newer than
-libseccomp 2.5.
-"""
+"""System call names and numbers of a machine: libseccomp's tables, and where those lack a name, ours."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import os
 
 from seccomp import libseccomp
 from seccomp._errors import PolicyError
+from seccomp._numbers import OWN, SHARED
 
 # uname(2)'s machine → (libseccomp's name, the kernel's AUDIT_ARCH_…).  Little-endian, 64 bits: what the
 # compiler writes.
@@ -18,26 +17,6 @@ MACHINES = {
     "ppc64le": ("ppc64le", 0xC0000015),
 }
 
-# Calls get one number on all of these machines since Linux 5.1.
-_NEWER = {
-    "cachestat": 451,
-    "fchmodat2": 452,
-    "map_shadow_stack": 453,
-    "futex_wake": 454,
-    "futex_wait": 455,
-    "futex_requeue": 456,
-    "statmount": 457,
-    "listmount": 458,
-    "lsm_get_self_attr": 459,
-    "lsm_set_self_attr": 460,
-    "lsm_list_modules": 461,
-    "mseal": 462,
-    "setxattrat": 463,
-    "getxattrat": 464,
-    "listxattrat": 465,
-    "removexattrat": 466,
-    "open_tree_attr": 467,
-}
 _UNKNOWN = -1  # __NR_SCMP_ERROR; other negative numbers stand for calls that other machines have
 
 
@@ -56,12 +35,25 @@ def arch_token(machine: str) -> int:
 
 def is_known(name: str) -> bool:
     """Whether some machine has a call of that name."""
-    return name in _NEWER or libseccomp.resolve_syscall(libseccomp.Arch("x86_64"), name) != _UNKNOWN
+    return (
+        name in SHARED
+        or any(name in own for own in OWN.values())
+        or libseccomp.resolve_syscall(libseccomp.Arch("x86_64"), name) != _UNKNOWN
+    )
 
 
 def number(name: str, machine: str) -> int | None:
     """The call's number, or None where the machine has no such call."""
     found = libseccomp.resolve_syscall(libseccomp.Arch(MACHINES[machine][0]), name)
     if found == _UNKNOWN:
-        return _NEWER.get(name)
+        return SHARED.get(name, OWN[machine].get(name))
     return found if found >= 0 else None
+
+
+def name(number: int, machine: str) -> str | None:
+    """The name of a call number, or None where nobody knows one."""
+    try:
+        return libseccomp.resolve_syscall(libseccomp.Arch(MACHINES[machine][0]), number).decode()
+    except ValueError:
+        every = {**SHARED, **OWN[machine]}
+        return next((name for name, known in every.items() if known == number), None)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from support.features import require as _require
 from support.installation import Installation, installed
 from support.launcher import Completed, Launcher
 from support.users import User
+
+
+def pytest_configure() -> None:
+    """A TERM ends the session as the keyboard does, so that what the fixtures made is removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -223,8 +223,10 @@ static int64_t read_number(const struct plan *plan, const char *controller, cons
 
 void cgroups_read(const struct run *run, struct verdict *v)
 {
-    v->peak_memory = read_number(run->plan, "memory", "memory.max_usage_in_bytes", "");
     v->oom_kills = read_number(run->plan, "memory", "memory.oom_control", "oom_kill");
+    if (run->outcome < 0)
+        return; /* nobody asked for the rest */
+    v->peak_memory = read_number(run->plan, "memory", "memory.max_usage_in_bytes", "");
     v->pids_peak = read_number(run->plan, "pids", "pids.peak", "");
 }
 

@@ -17,16 +17,22 @@ static long raise_ambient(uint64_t keep)
     return 0;
 }
 
-bool confine_capabilities(uint64_t keep, struct failure *f)
+/* What no execve can ever give again. It takes a call for each, so it comes while something else is waited for. */
+bool confine_bounding_set(uint64_t keep, struct failure *f)
 {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    struct __user_cap_data_struct data[2];
     for (unsigned cap = 0; cap < 64; cap++) {
         long done = keep >> cap & 1 ? 0 : sys_prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
         if (done == -EINVAL && cap > 0)
             break; /* beyond the kernel's last capability */
         TRY(f, STEP_CAPABILITIES, 0, done);
     }
+    return true;
+}
+
+bool confine_capabilities(uint64_t keep, struct failure *f)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2];
     /* uid 0 is not special for the payload, and neither execve nor setuid ever changes its capabilities again. */
     unsigned bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
                     SECBIT_KEEP_CAPS_LOCKED;

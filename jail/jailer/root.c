@@ -47,81 +47,114 @@ bool sources_open(struct run *run, struct failure *f)
 
 /* ---- targets: found or made inside the root, never through a link that leads out of it ---- */
 
-struct maker {
-    int root;
-    bool folder;   /* what the last name shall be if it is made: a folder or an empty file */
-    unsigned mode;
-};
+/* The folder in which the last target was made. Plans list what belongs together together, and most of a root is
+ * small things in /etc and /dev: to look their folder up each time would be half of the work. */
+static struct {
+    int fd;
+    size_t length;
+    char path[4096];
+} nearby = {.fd = -1};
 
-/* Open the first n bytes of path, making what is missing; the bytes behind are restored. */
-static long make_path(const struct maker *m, char *path, size_t n, bool last)
+static void forget_nearby(void)
 {
-    char behind = path[n];
-    path[n] = 0;
-    long fd = tree_open(m->root, path, O_PATH);
-    path[n] = behind;
-    if (fd != -ENOENT)
+    if (nearby.fd >= 0)
+        sys_close(nearby.fd);
+    nearby.fd = -1;
+}
+
+static long open_folder(int root, const char *path, size_t n);
+
+/* The folder above a target, made where it is missing, and the target's last name. The folder is not the caller's
+ * to close. */
+static long parent_of(int root, const char *target, const char **name)
+{
+    size_t n = text_length(target);
+    while (n > 1 && target[n - 1] == '/')
+        n--;
+    size_t at = n;
+    while (at > 1 && target[at - 1] != '/')
+        at--;
+    *name = target + at;
+    while (at > 1 && target[at - 1] == '/')
+        at--;
+    if (nearby.fd >= 0 && nearby.length == at && memcmp(nearby.path, target, at) == 0)
+        return nearby.fd;
+    long fd = open_folder(root, target, at);
+    if (fd < 0)
         return fd;
-    size_t name = n;
-    while (name > 1 && path[name - 1] != '/')
-        name--;
-    size_t parent_end = name;
-    while (parent_end > 1 && path[parent_end - 1] == '/')
-        parent_end--;
-    long parent = make_path(m, path, parent_end, false);
-    if (parent < 0)
-        return parent;
-    path[n] = 0;
-    long made;
-    if (last && !m->folder)
-        made = sys_open((int)parent, path + name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, m->mode);
-    else
-        made = SYS(__NR_mkdirat, parent, path + name, last ? m->mode : 0755);
-    sys_close((int)parent);
-    if (made > 0)
-        sys_close((int)made);
-    /* It exists now, or a dangling link stands there; the open tells. */
-    fd = made < 0 && made != -EEXIST ? made : tree_open(m->root, path, O_PATH);
-    path[n] = behind;
+    forget_nearby();
+    memcpy(nearby.path, target, at);
+    nearby.length = at;
+    nearby.fd = (int)fd;
     return fd;
 }
 
-static long make_target(int root, const char *target, bool folder, unsigned mode)
+/* A copy of the last name without slashes behind it. */
+static long clean_name(const char *name, char out[256])
 {
-    char path[4096];
-    struct maker m = {root, folder, mode};
-    size_t n = text_length(target);
-    if (n >= sizeof path)
+    size_t n = 0;
+    while (name[n] && name[n] != '/')
+        n++;
+    if (n >= 256)
         return -ENAMETOOLONG;
-    memcpy(path, target, n + 1);
-    while (n > 1 && path[n - 1] == '/')
-        path[--n] = 0;
-    return make_path(&m, path, n, true);
+    memcpy(out, name, n);
+    out[n] = 0;
+    return 0;
 }
 
-/* The folder that holds target, and where its last name begins. */
-static long make_parent(int root, const char *target, const char **name)
+/* Open the folder that is the first n bytes of path, making it and those above it where they are missing. */
+static long open_folder(int root, const char *path, size_t n)
 {
-    char path[4096];
-    *name = text_last(target, '/') + 1;
-    size_t n = (size_t)(*name - target);
-    if (n >= sizeof path)
+    char copy[sizeof nearby.path], last[256];
+    const char *name;
+    if (n >= sizeof copy)
         return -ENAMETOOLONG;
-    memcpy(path, target, n);
-    path[n] = 0;
-    return make_target(root, path, true, 0755);
+    memcpy(copy, path, n);
+    copy[n] = 0;
+    long fd = tree_open(root, copy, O_PATH | O_DIRECTORY);
+    if (fd != -ENOENT)
+        return fd;
+    long parent = parent_of(root, copy, &name);
+    if (parent < 0)
+        return parent;
+    long done = clean_name(name, last);
+    if (done == 0)
+        done = SYS(__NR_mkdirat, parent, last, 0755);
+    /* A dangling link may stand there; the open tells. */
+    return done < 0 && done != -EEXIST ? done : tree_open(root, copy, O_PATH | O_DIRECTORY);
+}
+
+/* Make the target, and open it; what is there already is taken as it is. */
+static long make_target(int root, const char *target, bool folder, unsigned mode)
+{
+    char last[256];
+    const char *name;
+    long parent = parent_of(root, target, &name), fd = parent < 0 ? parent : clean_name(name, last);
+    if (fd < 0)
+        return fd;
+    if (folder) {
+        fd = SYS(__NR_mkdirat, parent, last, mode);
+        if (fd == 0)
+            return sys_open((int)parent, last, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    } else {
+        fd = sys_open((int)parent, last, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd >= 0)
+            return fd;
+    }
+    long there = tree_open(root, target, O_PATH);
+    return there == -ENOENT ? fd : there;
 }
 
 /* ---- nodes ---- */
 
 static long make_file(int root, const struct node *n)
 {
+    char last[256];
     const char *name;
-    long parent = make_parent(root, n->target, &name);
-    if (parent < 0)
-        return parent;
-    long fd = sys_open((int)parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, n->mode);
-    sys_close((int)parent);
+    long parent = parent_of(root, n->target, &name), fd = parent < 0 ? parent : clean_name(name, last);
+    if (fd < 0)
+        return fd;
+    fd = sys_open((int)parent, last, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, n->mode);
     if (fd < 0)
         return fd;
     long done = sys_write_all((int)fd, n->data, n->data_length);
@@ -131,13 +164,10 @@ static long make_file(int root, const struct node *n)
 
 static long make_link(int root, const struct node *n)
 {
+    char last[256];
     const char *name;
-    long parent = make_parent(root, n->target, &name);
-    if (parent < 0)
-        return parent;
-    long done = SYS(__NR_symlinkat, n->data, parent, name);
-    sys_close((int)parent);
-    return done;
+    long parent = parent_of(root, n->target, &name), done = parent < 0 ? parent : clean_name(name, last);
+    return done < 0 ? done : SYS(__NR_symlinkat, n->data, parent, last);
 }
 
 #define COVER_FLAGS (FLAG_RO | FLAG_NOSUID | FLAG_NODEV | FLAG_NOEXEC)
@@ -198,6 +228,8 @@ static bool mount_node(struct run *run, int root, struct node *n, struct failure
     long target = make_target(root, n->target, folder, folder ? 0755 : 0644);
     TRY(f, STEP_MOUNT, n->line, target);
     long done = tree_attach(root, tree, (int)target, n->flags);
+    if (folder) /* it may cover the folder that we remember */
+        forget_nearby();
     sys_close((int)target);
     sys_close(tree);
     TRY(f, STEP_MOUNT, n->line, done);
@@ -257,6 +289,7 @@ bool root_build(struct run *run, struct failure *f)
     for (unsigned i = 1; i < plan->node_count; i++)
         if (!make_node(run, root, &plan->nodes[i], f))
             return false;
+    forget_nearby();
     if (seal)
         TRY(f, STEP_SEAL, top->line, tree_restrict(root, root, top->flags | seal));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_fchdir, root));

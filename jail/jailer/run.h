@@ -115,6 +115,7 @@ __attribute__((noreturn)) void init_main(int payload_pid);
 __attribute__((noreturn)) void give_up(struct run *run, const struct failure *f, int status);
 
 /* confine.c: on the calling process */
+bool confine_bounding_set(uint64_t keep, struct failure *f);
 bool confine_capabilities(uint64_t keep, struct failure *f);
 bool confine_limits(const struct plan *plan, struct failure *f);
 bool confine_landlock(const struct plan *plan, struct failure *f);

@@ -74,8 +74,9 @@ def root() -> Iterator[User]:
 def ordinary() -> Iterator[User]:
     """Who runs the suite, if not root; else a user made for this session and removed after it."""
     if os.geteuid() != 0:
+        name = os.environ.get("USER", str(os.geteuid()))
         with _home(os.geteuid(), os.getegid()) as home:
-            yield User("ordinary", pwd.getpwuid(os.geteuid()).pw_name, os.geteuid(), os.getegid(), home)
+            yield User("ordinary", name, os.geteuid(), os.getegid(), home)
         return
     name = f"pjtest{os.getpid()}"
     subprocess.run(["useradd", "--no-create-home", "--user-group", "--shell", "/bin/sh", name], check=True)
