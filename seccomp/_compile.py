@@ -10,8 +10,9 @@ A program is emitted from its end to its beginning: jumps only go forward, so ev
 
 from __future__ import annotations
 
+import operator
 import struct
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from seccomp import _calls
@@ -21,9 +22,11 @@ from seccomp.policy import action_number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from seccomp.policy import Policy, Rule
+    from seccomp.policy import Condition, Policy, Rule, When
 
-_LOAD, _AND, _JUMP, _JEQ, _JGE, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06  # BPF_LD|BPF_W|BPF_ABS, …
+_LOAD, _AND, _JUMP, _RETURN = 0x20, 0x54, 0x05, 0x06  # BPF_LD|BPF_W|BPF_ABS, …
+_JEQ, _JGT, _JGE = 0x15, 0x25, 0x35
+_COMPARE = {_JEQ: operator.eq, _JGT: operator.gt, _JGE: operator.ge}
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
 _X32 = 0x40000000  # x32 calls come with x86-64's architecture and this bit in the number
 _NO_CALL = 0xFFFFFFFF  # a tracer skipped the call
@@ -32,11 +35,15 @@ _MAX_SKIP = 255  # the 8 bits of a conditional jump
 
 
 class _Word(NamedTuple):
-    """A 32-bit half of a condition: the word at `offset`, masked, equals `value`."""
+    """A 32-bit part of a condition: whether the word at `offset`, masked, compares with `value` so as `kind`
+    (JEQ, JGT, JGE) says; `wanted`: whether it should.
+    """
 
     offset: int
     mask: int
     value: int
+    kind: int
+    wanted: bool
 
 
 _Alternative = tuple[_Word, ...]
@@ -47,7 +54,7 @@ class _Fate(NamedTuple):
 
     alternatives: tuple[_Alternative, ...]
     action: int
-    otherwise: int
+    otherwise: int | _Fate
 
 
 def compile_policy(policy: Policy, arch: str | None = None) -> bytes:
@@ -78,22 +85,44 @@ def _ranges(table: Mapping[int, Rule], default: str) -> list[tuple[int, _Fate]]:
 
 
 def _fate(rule: Rule, default: str) -> _Fate:
-    action = action_number(rule.action)
-    otherwise = action_number(default if rule.otherwise is None else rule.otherwise)
-    alternatives = tuple(
-        tuple(word for c in alternative for word in _words(c.arg, c.mask, c.value))
-        for alternative in rule.when
+    steps, last = rule.cases(default)
+    fate: int | _Fate = action_number(last)
+    for when, action in reversed(steps):
+        number = action_number(action)
+        if number != fate:
+            fate = _Fate(_alternatives(when), number, fate)
+    return fate if isinstance(fate, _Fate) else _Fate(((),), fate, fate)
+
+
+def _alternatives(when: When) -> tuple[_Alternative, ...]:
+    """The alternatives with each condition split into the words that the kernel compares."""
+    return tuple(
+        tuple(word for part in parts for word in part)
+        for alternative in when
+        for parts in product(*(_words(condition) for condition in alternative))
     )
-    if not alternatives or action == otherwise:
-        return _Fate(((),), action, action)
-    return _Fate(alternatives, action, otherwise)
 
 
-def _words(arg: int, mask: int, value: int) -> list[_Word]:
-    """The halves of a condition that its mask looks at (little-endian: the lower one first)."""
-    offset, low = _ARGS + 8 * arg, 0xFFFFFFFF
-    lower, upper = _Word(offset, mask & low, value & low), _Word(offset + 4, mask >> 32, value >> 32)
-    return [word for word in (lower, upper) if word.mask]
+def _words(condition: Condition) -> list[_Alternative]:
+    """Alternatives that together are the condition, by halves (little-endian: the lower one first)."""
+    offset, low = _ARGS + 8 * condition.arg, 0xFFFFFFFF
+    lower = _Word(offset, condition.mask & low, condition.value & low, _JEQ, True)
+    upper = _Word(offset + 4, condition.mask >> 32, condition.value >> 32, _JEQ, True)
+    if condition.op == "==":
+        found = [(lower, upper)]
+    elif condition.op == "!=":
+        found = [(lower._replace(wanted=False),), (upper._replace(wanted=False),)]
+    else:
+        wanted = condition.op in (">", ">=")
+        kind = _JGT if condition.op in (">", "<=") else _JGE
+        beyond = upper._replace(kind=_JGT if wanted else _JGE, wanted=wanted)
+        found = [(beyond,), (upper, lower._replace(kind=kind, wanted=wanted))]
+    # A half that the mask leaves out is 0, and is compared with 0.
+    return [
+        tuple(word for word in part if word.mask)
+        for part in found
+        if all(word.mask or (word.kind != _JGT) == word.wanted for word in part)
+    ]
 
 
 def _tree(code: _Emitter, ranges: Sequence[tuple[int, _Fate]], leaves: dict[_Fate, int]) -> int:
@@ -112,7 +141,8 @@ def _tree(code: _Emitter, ranges: Sequence[tuple[int, _Fate]], leaves: dict[_Fat
 
 
 def _leaf(code: _Emitter, fate: _Fate) -> int:
-    yes, no = code.result(fate.action), code.result(fate.otherwise)
+    yes = code.result(fate.action)
+    no = code.result(fate.otherwise) if isinstance(fate.otherwise, int) else _leaf(code, fate.otherwise)
     return _decision(code, fate.alternatives, None, yes, no, {})
 
 
@@ -136,23 +166,38 @@ def _decision(
         return seen[alternatives, held]
     word = alternatives[0][0]
     here = word[:2]
-    # Where it has the value, alternatives that want another are out, and the others need no such test.
-    met = [
-        tuple(other for other in alternative if other != word)
-        for alternative in alternatives
-        if not any(other[:2] == here and other != word for other in alternative)
-    ]
-    met.sort(key=len)
-    missed = [a for a in alternatives if word not in a]
+    met = sorted(_assume(alternatives, word, True), key=len)
+    missed = _assume(alternatives, word, False)
     then = _decision(code, tuple(dict.fromkeys(met)), here, yes, no, seen)
-    otherwise = _decision(code, tuple(missed), here, yes, no, seen)
-    label = code.branch(_JEQ, word.value, then, otherwise)
+    otherwise = _decision(code, tuple(dict.fromkeys(missed)), here, yes, no, seen)
+    label = code.branch(word.kind, word.value, then, otherwise)
     if held != here and then != otherwise:
         if word.mask != 0xFFFFFFFF:
             label = code.emit(_AND, word.mask, label)
         label = code.load(word.offset, label)
     seen[alternatives, held] = label
     return label
+
+
+def _assume(alternatives: Sequence[_Alternative], test: _Word, result: bool) -> list[_Alternative]:
+    """The alternatives that are left when the test came out so, without the words that are known then."""
+    left = []
+    for alternative in alternatives:
+        known = [_implied(word, test, result) for word in alternative]
+        if False not in known:
+            left.append(
+                tuple(word for word, truth in zip(alternative, known, strict=True) if truth is None)
+            )
+    return left
+
+
+def _implied(word: _Word, test: _Word, result: bool) -> bool | None:
+    """Whether the word is as wanted, if the test's result says so."""
+    if word[:4] == test[:4]:
+        return word.wanted == result
+    if result and test.kind == _JEQ and word[:2] == test[:2]:
+        return _COMPARE[word.kind](test.value, word.value) == word.wanted
+    return None
 
 
 class _Emitter:

@@ -1,11 +1,15 @@
 """Policy files: TOML, read strictly.
 
     description = "what it is for"    # optional
-    default = "ENOSYS"                # what a call gets that no rule names
+    base = "default"                  # optional: a shipped profile, whose rules hold where this file has none
+    strict = true                     # optional: with `base`, see `Policy.strict`
+    default = "ENOSYS"                # what a call gets that no rule names; optional with `base`
     foreign = "kill"                  # what a call through another ABI gets (optional: kill)
 
     [[rule]]
-    calls = ["socketpair"]            # names; each in one rule only
+    calls = ["socketpair", "@timer"]  # names, each in one rule only, and groups (see `seccomp.groups`)
+    without = ["times"]               # optional: members of the groups that this rule leaves out
+    optional = ["a_new_call"]         # optional: calls like the others, but that need not be known here
     action = "allow"                  # allow, log, trap, kill (the process), kill-thread, an errno (EPERM)
     reason = "pairs are local"        # optional, shown to people
     when = [                          # optional: the action only if any of these alternatives holds;
@@ -14,9 +18,12 @@
     otherwise = "EPERM"               # optional: what the call gets when none holds; else the default
     probed = true                     # optional: a strict policy keeps the errno instead of killing
 
+`otherwise` may be a table of `action`, `when` and `otherwise` again.
+
 A condition compares argument `arg` (0 to 5), masked by `mask` (optional; without it the lower 32 bits, which
-is all that the kernel uses of an int; `width = 64` for pointers and sizes), with `is`: a number, or a list of
-which one must match.
+is all that the kernel uses of an int; `width = 64` for pointers and sizes), by one of: `is`, a number, or a
+list of which one must match; `not`, a number, or a list of which none may match; `below`, `above`, `at-most`,
+`at-least`, a number, all compared unsigned.
 
 Unknown keys, wrong types, unknown calls, actions and numbers out of range are errors that name the file and
 the key.
@@ -27,13 +34,14 @@ from __future__ import annotations
 import os
 import tomllib
 from itertools import product
-from typing import Any, TypeVar
 
 from seccomp._errors import PolicyError
-from seccomp.policy import Condition, Policy, Rule, action_number
+from seccomp._tables import Table
+from seccomp.policy import Case, Condition, Policy, Rule, When
+from seccomp.program import profiles, shipped_path
 
-_T = TypeVar("_T")
 _MAX_ALTERNATIVES = 256  # after lists are multiplied out: a program may have 4096 instructions
+_COMPARISONS = {"is": "==", "not": "!=", "below": "<", "above": ">", "at-most": "<=", "at-least": ">="}
 
 
 def read(path: str | os.PathLike[str]) -> Policy:
@@ -44,12 +52,21 @@ def read(path: str | os.PathLike[str]) -> Policy:
 
 
 def decode(raw: bytes, source: str | None = None) -> Policy:
-    """The policy in a file's bytes."""
+    """The policy in a file's bytes; a Docker or OCI profile if the file's name says JSON."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise PolicyError(f"not UTF-8 at byte {error.start}", file=source) from None
+    if source is not None and source.endswith(".json"):
+        return Policy.from_oci(text, source=source)
     return parse(text, source)
+
+
+def shipped(profile: str) -> Policy:
+    """A shipped profile by its name."""
+    if profile not in profiles():
+        raise PolicyError(f"no profile {profile!r}: there are {', '.join(profiles())}")
+    return read(shipped_path(profile))
 
 
 def parse(text: str, source: str | None = None) -> Policy:
@@ -58,104 +75,69 @@ def parse(text: str, source: str | None = None) -> Policy:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"not TOML: {error}", file=source) from None
-    top = _Table(data, source, "")
-    rules = [_rule(table) for table in top.tables("rule")]
-    policy = top.build(
-        Policy,
-        rules=tuple(rules),
-        default=top.action("default"),
-        foreign=top.action("foreign", "kill"),
-        description=top.take("description", str, ""),
-        source=source,
-    )
-    policy.table("x86_64")  # for the names, which no machine may lack all
-    return policy
-
-
-class _Table:
-    """A TOML table that knows its place, and in the end that nothing in it was left unread."""
-
-    def __init__(self, data: Any, source: str | None, place: str) -> None:
-        self.source, self.place = source, place
-        if not isinstance(data, dict):
-            raise PolicyError("must be a table", file=source, key=place)
-        self.data: dict[str, Any] = data
-        self.known: set[str] = set()
-
-    def error(self, message: str, key: str = "") -> PolicyError:
-        return PolicyError(
-            message, file=self.source, key=".".join(part for part in (self.place, key) if part)
+    top = Table(data, source, "")
+    base = _base(top)
+    rules = tuple(_rule(table) for table in top.tables("rule"))
+    try:
+        policy = top.build(
+            Policy,
+            rules=rules,
+            default=top.action("default", base.default if base else None),
+            foreign=top.action("foreign", base.foreign if base else "kill"),
+            description=top.take("description", str, ""),
+            source=source,
         )
-
-    def take(self, key: str, kind: type[_T], default: _T | None = None) -> _T:
-        """The value of a key of that type; without a default it must be there."""
-        self.known.add(key)
-        if key not in self.data:
-            if default is None:
-                raise self.error("is missing", key)
-            return default
-        value = self.data[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f"must be {_KINDS[kind]}, not {value!r}", key)
-        return value
-
-    def action(self, key: str, default: str | None = None) -> str:
-        action = self.take(key, str, default)
-        try:
-            action_number(action)
-        except PolicyError as error:
-            raise self.error(error.message, key) from None
-        return action
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        values = self.take(key, list)
-        if not values or not all(isinstance(value, str) for value in values):
-            raise self.error("must be a list of strings, and not empty", key)
-        return tuple(values)
-
-    def numbers(self, key: str) -> tuple[int, ...]:
-        """A number, or a list of them."""
-        value = self.data.get(key)
-        if isinstance(value, int) and not isinstance(value, bool):
-            self.known.add(key)
-            return (value,)
-        values = self.take(key, list)
-        if not values or not all(isinstance(item, int) and not isinstance(item, bool) for item in values):
-            raise self.error("must be a number or a list of numbers, and not empty", key)
-        return tuple(values)
-
-    def tables(self, key: str) -> list[_Table]:
-        values: list[Any] = self.take(key, list, [])
-        place = f"{self.place}.{key}" if self.place else key
-        return [_Table(value, self.source, f"{place}[{index}]") for index, value in enumerate(values)]
-
-    def build(self, kind: type[_T], **fields: Any) -> _T:
-        """The record, with what its own checks say placed in the file; unknown keys are errors."""
-        for key in self.data:
-            if key not in self.known:
-                raise self.error(f"no such key; known are {', '.join(sorted(self.known))}", key)
-        try:
-            return kind(**fields)
-        except PolicyError as error:
-            raise self.error(error.message) from None
+    except PolicyError as error:
+        # What a policy says of its rules has their keys already.
+        raise PolicyError(error.message, file=source, key=error.key) from None
+    policy.table("x86_64")  # for the names, which no machine may lack all
+    if base is None:
+        return policy
+    policy = Policy(base.rules, policy.default, policy.foreign, policy.description, source).extend(policy)
+    return policy.strict() if top.data.get("strict") else policy
 
 
-_KINDS: dict[type, str] = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
+def _base(top: Table) -> Policy | None:
+    """The policy that the file builds on: shipped ones only, so that a file means one thing everywhere."""
+    name = top.take("base", str, "")
+    strict = top.take("strict", bool, False)
+    if not name:
+        if strict:
+            raise top.error("is for a policy with a base; write kill for the actions here", "strict")
+        return None
+    try:
+        return shipped(name)
+    except PolicyError as error:
+        raise top.error(error.message, "base") from None
 
 
-def _rule(table: _Table) -> Rule:
+def _rule(table: Table) -> Rule:
+    optional = table.strings("optional", [])
     return table.build(
         Rule,
-        calls=table.strings("calls"),
+        calls=table.strings("calls", [] if optional else None),
         action=table.action("action"),
         when=_alternatives(table),
-        otherwise=table.action("otherwise") if "otherwise" in table.data else None,
+        otherwise=_otherwise(table),
         reason=table.take("reason", str, ""),
         probed=table.take("probed", bool, False),
+        without=table.strings("without", []),
+        optional=optional,
     )
 
 
-def _alternatives(table: _Table) -> tuple[tuple[Condition, ...], ...]:
+def _otherwise(table: Table) -> str | Case | None:
+    if "otherwise" not in table.data:
+        return None
+    if not isinstance(table.data["otherwise"], dict):
+        return table.action("otherwise")
+    case = table.table("otherwise")
+    return case.build(
+        Case, action=case.action("action"), when=_alternatives(case), otherwise=_otherwise(case)
+    )
+
+
+def _alternatives(table: Table) -> When:
     """`when` with each list of values multiplied out."""
     result: list[tuple[Condition, ...]] = []
     for index, alternative in enumerate(table.take("when", list, [])):
@@ -163,9 +145,10 @@ def _alternatives(table: _Table) -> tuple[tuple[Condition, ...], ...]:
         if not isinstance(alternative, list) or not alternative:
             raise table.error("must be a list of conditions, and not empty", place)
         tables = [
-            _Table(item, table.source, f"{table.place}.{place}[{i}]") for i, item in enumerate(alternative)
+            Table(item, table.source, f"{table.place}.{place}[{i}]") for i, item in enumerate(alternative)
         ]
-        result.extend(product(*(_conditions(item) for item in tables)))
+        made = product(*(_conditions(item) for item in tables))
+        result.extend(tuple(c for part in parts for c in part) for parts in made)
         if len(result) > _MAX_ALTERNATIVES:
             raise table.error(
                 f"has more than {_MAX_ALTERNATIVES} alternatives when its lists are multiplied out", "when"
@@ -173,13 +156,21 @@ def _alternatives(table: _Table) -> tuple[tuple[Condition, ...], ...]:
     return tuple(dict.fromkeys(result))
 
 
-def _conditions(table: _Table) -> list[Condition]:
-    """One condition for each value in `is`."""
-    arg, values = table.take("arg", int), table.numbers("is")
+def _conditions(table: Table) -> list[tuple[Condition, ...]]:
+    """The alternatives that one condition stands for: one for each value in `is`, one of all in `not`."""
+    arg = table.take("arg", int)
+    given = [key for key in _COMPARISONS if key in table.data]
+    if len(given) > 1:
+        raise table.error(f"both {given[0]} and {given[1]}: write two conditions", given[1])
+    key = given[0] if given else "is"
+    table.known.update(_COMPARISONS)
+    values = table.numbers(key) if key in ("is", "not") else (table.take(key, int),)
     width = table.take("width", int, 32)
     if width not in (32, 64):
         raise table.error(f"must be 32 or 64, not {width}", "width")
     mask = table.take("mask", int, 2**width - 1)
     if mask >= 2**width:
         raise table.error(f"{mask:#x} is wider than {width} bits", "mask")
-    return [table.build(Condition, arg=arg, value=value, mask=mask) for value in values]
+    op = _COMPARISONS[key]
+    made = [table.build(Condition, arg=arg, value=value, mask=mask, op=op) for value in values]
+    return [tuple(made)] if key == "not" else [(condition,) for condition in made]

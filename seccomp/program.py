@@ -68,8 +68,14 @@ def profiles() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in os.listdir(_PROFILES) if name.endswith(".toml"))
 
 
+def shipped_path(profile: str) -> str:
+    """The file of a shipped profile."""
+    return os.path.join(_PROFILES, profile + ".toml")
+
+
 def load(name_or_path: str | os.PathLike[str], strict: bool = False, cache_dir: str | None = None) -> Program:
-    """The program of a shipped profile or of a policy file (whatever contains a `/` or ends in `.toml`), for
+    """The program of a shipped profile or of a policy file (whatever contains a `/` or ends in
+    `.toml` or `.json`, the latter for Docker's and OCI's form), for
     this machine.
 
     `strict`: refused calls kill the process (`Policy.strict`).  `cache_dir`: where programs that had to be
@@ -79,10 +85,10 @@ def load(name_or_path: str | os.PathLike[str], strict: bool = False, cache_dir: 
     be read, and LibraryMissingError where something must be compiled and libseccomp is not there.
     """
     given = os.fspath(name_or_path)
-    if "/" in given or given.endswith(".toml"):
+    if "/" in given or given.endswith((".toml", ".json")):
         name, path, stored = given, given, None
     else:
-        name, path = given, os.path.join(_PROFILES, given + ".toml")
+        name, path = given, shipped_path(given)
         stored = _read_or_none(stored_path(_PROFILES, given, strict))
     text = _read_or_none(path)
     if text is None:
@@ -130,12 +136,24 @@ def _compile(text: bytes, path: str, strict: bool, machine: str, cache_dir: str 
     from seccomp.libseccomp import library_version
 
     library = ".".join(map(str, library_version()))
-    cache = Cache(cache_dir, text, machine, strict, library)
+    # A policy also means what its groups and its base mean, and its kernel's version if it asks for that.
+    version = f"{library}+{definitions()}+{os.uname().release}"
+    cache = Cache(cache_dir, text, machine, strict, version)
     bpf = cache.get()
     if bpf is None:
         bpf = compile_text(text, path, strict, machine)
         cache.put(bpf)
     return bpf
+
+
+def definitions() -> str:
+    """A short hash of what policy files may refer to: the groups and the shipped profiles."""
+    import hashlib
+
+    parts = [_read_or_none(shipped_path(name)) or b"" for name in profiles()]
+    from seccomp._groups import GROUPS
+
+    return hashlib.sha256(repr((parts, GROUPS)).encode()).hexdigest()[:16]
 
 
 def compile_text(text: bytes, path: str, strict: bool, machine: str | None = None) -> bytes:
