@@ -9,7 +9,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seccomp._errors import LibraryMissingError, PolicyError
+    from seccomp.arch import Arch, Attr, resolve_syscall, system_arch
+    from seccomp.combine import Difference, diff
+    from seccomp.disassembler import disassemble
     from seccomp.evaluator import BadProgramError, evaluate
+    from seccomp.groups import groups, members
     from seccomp.libseccomp import (
         ALLOW,
         EQ,
@@ -26,28 +30,32 @@ if TYPE_CHECKING:
         NOTIFY,
         TRACE,
         TRAP,
-        Arch,
         Arg,
-        Attr,
         SyscallFilter,
+        __version__,
         get_api,
         library_version,
-        resolve_syscall,
         set_api,
-        system_arch,
+        supports,
     )
-    from seccomp.policy import Condition, Policy, Rule, action_name, action_number
+    from seccomp.notify import Notification, NotificationAddfd, NotificationResponse
+    from seccomp.policy import Case, Condition, Policy, Rule, action_name, action_number
     from seccomp.program import Program, load, profiles
 
 _HOME = {
     "_errors": ("LibraryMissingError", "PolicyError"),
+    "arch": ("Arch", "Attr", "resolve_syscall", "system_arch"),
+    "combine": ("Difference", "diff"),
+    "disassembler": ("disassemble",),
     "evaluator": ("BadProgramError", "evaluate"),
+    "groups": ("groups", "members"),
     "libseccomp": (
-        "ALLOW", "EQ", "ERRNO", "GE", "GT", "KILL", "KILL_PROCESS", "LE", "LOG", "LT", "MASKED_EQ", "NE",
-        "NOTIFY", "TRACE", "TRAP", "Arch", "Arg", "Attr", "SyscallFilter", "get_api", "library_version",
-        "resolve_syscall", "set_api", "system_arch",
+        "ALLOW", "EQ", "ERRNO", "GE", "GT", "KILL", "KILL_PROCESS", "LE", "LOG", "LT", "MASKED_EQ",
+        "NE", "NOTIFY", "TRACE", "TRAP", "Arg", "SyscallFilter", "__version__",
+        "get_api", "library_version", "set_api", "supports",
     ),
-    "policy": ("Condition", "Policy", "Rule", "action_name", "action_number"),
+    "notify": ("Notification", "NotificationAddfd", "NotificationResponse"),
+    "policy": ("Case", "Condition", "Policy", "Rule", "action_name", "action_number"),
     "program": ("Program", "load", "profiles"),
 }  # fmt: skip
 
@@ -71,22 +79,33 @@ __all__ = [
     "Arg",
     "Attr",
     "BadProgramError",
+    "Case",
     "Condition",
+    "Difference",
     "LibraryMissingError",
+    "Notification",
+    "NotificationAddfd",
+    "NotificationResponse",
     "Policy",
     "PolicyError",
     "Program",
     "Rule",
     "SyscallFilter",
+    "__version__",
     "action_name",
     "action_number",
+    "diff",
+    "disassemble",
     "evaluate",
     "get_api",
+    "groups",
     "library_version",
     "load",
+    "members",
     "profiles",
     "resolve_syscall",
     "set_api",
+    "supports",
     "system_arch",
 ]
 

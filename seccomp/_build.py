@@ -58,6 +58,27 @@ ffibuilder.cdef(
     int seccomp_export_pfc(const scmp_filter_ctx ctx, int fd);
     int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
 
+    struct seccomp_data { int nr; unsigned int arch; unsigned long long instruction_pointer;
+                          unsigned long long args[6]; ...; };
+    struct seccomp_notif { unsigned long long id; unsigned int pid; unsigned int flags;
+                           struct seccomp_data data; ...; };
+    struct seccomp_notif_resp { unsigned long long id; long long val; int error; unsigned int flags; ...; };
+
+    int seccomp_notify_alloc(struct seccomp_notif **req, struct seccomp_notif_resp **resp);
+    void seccomp_notify_free(struct seccomp_notif *req, struct seccomp_notif_resp *resp);
+    int seccomp_notify_receive(int fd, struct seccomp_notif *req);
+    int seccomp_notify_respond(int fd, struct seccomp_notif_resp *resp);
+    int seccomp_notify_id_valid(int fd, uint64_t id);
+    int seccomp_notify_fd(const scmp_filter_ctx ctx);
+
+    // Since libseccomp 2.6.
+    int has_precompute(void);
+    int precompute(scmp_filter_ctx ctx);
+    int has_transactions(void);
+    int transaction_start(scmp_filter_ctx ctx);
+    int transaction_commit(scmp_filter_ctx ctx);
+    void transaction_reject(scmp_filter_ctx ctx);
+
     void free(void *);
     """
 )
@@ -72,6 +93,27 @@ ffibuilder.set_source(
     #if SCMP_VER_MAJOR < 2 || (SCMP_VER_MAJOR == 2 && SCMP_VER_MINOR < 5)
     #error "seccomp needs libseccomp 2.5 or newer"
     #endif
+
+    /* What libseccomp 2.6 has: found when the library is loaded, whichever version the header was of. */
+    #pragma weak seccomp_precompute
+    int seccomp_precompute(scmp_filter_ctx ctx);
+    #pragma weak seccomp_transaction_start
+    int seccomp_transaction_start(const scmp_filter_ctx ctx);
+    #pragma weak seccomp_transaction_commit
+    int seccomp_transaction_commit(const scmp_filter_ctx ctx);
+    #pragma weak seccomp_transaction_reject
+    void seccomp_transaction_reject(const scmp_filter_ctx ctx);
+
+    static int has_precompute(void) { return seccomp_precompute != NULL; }
+    static int precompute(scmp_filter_ctx ctx) { return seccomp_precompute(ctx); }
+    static int has_transactions(void)
+    {
+        return seccomp_transaction_start != NULL && seccomp_transaction_commit != NULL
+            && seccomp_transaction_reject != NULL;
+    }
+    static int transaction_start(scmp_filter_ctx ctx) { return seccomp_transaction_start(ctx); }
+    static int transaction_commit(scmp_filter_ctx ctx) { return seccomp_transaction_commit(ctx); }
+    static void transaction_reject(scmp_filter_ctx ctx) { seccomp_transaction_reject(ctx); }
     """,
     libraries=["seccomp"],
     py_limited_api=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from seccomp import libseccomp
+from seccomp import arch as _arch
 from seccomp._errors import PolicyError
 from seccomp._numbers import OWN, SHARED
 
@@ -38,13 +38,13 @@ def is_known(name: str) -> bool:
     return (
         name in SHARED
         or any(name in own for own in OWN.values())
-        or libseccomp.resolve_syscall(libseccomp.Arch("x86_64"), name) != _UNKNOWN
+        or _arch.resolve_syscall(_arch.Arch("x86_64"), name) != _UNKNOWN
     )
 
 
 def number(name: str, machine: str) -> int | None:
     """The call's number, or None where the machine has no such call."""
-    found = libseccomp.resolve_syscall(libseccomp.Arch(MACHINES[machine][0]), name)
+    found = _arch.resolve_syscall(_arch.Arch(MACHINES[machine][0]), name)
     if found == _UNKNOWN:
         return SHARED.get(name, OWN[machine].get(name))
     return found if found >= 0 else None
@@ -53,7 +53,7 @@ def number(name: str, machine: str) -> int | None:
 def name(number: int, machine: str) -> str | None:
     """The name of a call number, or None where nobody knows one."""
     try:
-        return libseccomp.resolve_syscall(libseccomp.Arch(MACHINES[machine][0]), number).decode()
+        return _arch.resolve_syscall(_arch.Arch(MACHINES[machine][0]), number).decode()
     except ValueError:
         every = {**SHARED, **OWN[machine]}
         return next((name for name, known in every.items() if known == number), None)

@@ -108,6 +108,7 @@ def _words(condition: Condition) -> list[_Alternative]:
     offset, low = _ARGS + 8 * condition.arg, 0xFFFFFFFF
     lower = _Word(offset, condition.mask & low, condition.value & low, _JEQ, True)
     upper = _Word(offset + 4, condition.mask >> 32, condition.value >> 32, _JEQ, True)
+    found: list[_Alternative]
     if condition.op == "==":
         found = [(lower, upper)]
     elif condition.op == "!=":
@@ -196,7 +197,7 @@ def _implied(word: _Word, test: _Word, result: bool) -> bool | None:
     if word[:4] == test[:4]:
         return word.wanted == result
     if result and test.kind == _JEQ and word[:2] == test[:2]:
-        return _COMPARE[word.kind](test.value, word.value) == word.wanted
+        return bool(_COMPARE[word.kind](test.value, word.value)) == word.wanted
     return None
 
 

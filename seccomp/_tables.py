@@ -86,7 +86,13 @@ class Table:
         try:
             return kind(**fields)
         except PolicyError as error:
-            raise self.error(error.message) from None
+            raise self.error(error.message, error.key) from None
 
 
-_KINDS: dict[type, str] = {str: "a string", list: "a list", bool: "true or false", int: "a number", dict: "a table"}
+_KINDS: dict[type, str] = {
+    str: "a string",
+    list: "a list",
+    bool: "true or false",
+    int: "a number",
+    dict: "a table",
+}

@@ -100,10 +100,7 @@ def _and(one: When, other: When) -> When:
 
 def _contradicts(alternative: tuple[Condition, ...]) -> bool:
     wanted: dict[tuple[int, int], int] = {}
-    for c in alternative:
-        if c.op == "==" and wanted.setdefault((c.arg, c.mask), c.value) != c.value:
-            return True
-    return False
+    return any(c.op == "==" and wanted.setdefault((c.arg, c.mask), c.value) != c.value for c in alternative)
 
 
 @dataclass(frozen=True, slots=True)

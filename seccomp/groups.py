@@ -62,8 +62,8 @@ def _expand_rule(rule: Rule, named: set[str], owners: dict[str, Rule]) -> Rule:
                 calls.append(call)
             elif not _does_the_same(owner, rule):
                 raise PolicyError(
-                    f"{call} is in {group} and in a group of another rule, which does something else with it: "
-                    "name the call in one rule, or leave it out (`without`) of one",
+                    f"{call} is in {group} and in a group of another rule, which does something else with "
+                    "it: name the call in one rule, or leave it out (`without`) of one",
                     key="calls",
                 )
     return replace(rule, calls=tuple(dict.fromkeys(calls)), without=())

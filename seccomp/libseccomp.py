@@ -8,23 +8,14 @@ seccomp_init(3) and the pages around it.
 from __future__ import annotations
 
 import errno
+import os
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
-from seccomp._errors import LibraryMissingError
-
-try:
-    from seccomp._libseccomp import ffi as _ffi
-    from seccomp._libseccomp import lib as _lib
-except ImportError as error:
-    if "libseccomp.so" in str(error):
-        raise LibraryMissingError(
-            "seccomp: the library libseccomp is not installed: apt-get install libseccomp2"
-        ) from error
-    raise LibraryMissingError(
-        f"seccomp: its extension module cannot be loaded ({error}): "
-        "apt-get install gcc libseccomp-dev, then install again"
-    ) from error
+from seccomp._checks import check, integer
+from seccomp._library import ffi, lib
+from seccomp.arch import Arch, c_name, token
+from seccomp.notify import Notification, NotificationAddfd, NotificationResponse, add_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,113 +36,49 @@ NE, LT, LE, EQ, GE, GT, MASKED_EQ = range(1, 8)
 
 def ERRNO(errno: int) -> int:  # noqa: N802  the binding's name
     """The action that makes the call fail with `errno` (0–65535, the kernel caps it at 4095)."""
-    return 0x00050000 | _integer(errno, -(2**31), 2**31, "int") & 0xFFFF
+    return 0x00050000 | integer(errno, -(2**31), 2**31, "int") & 0xFFFF
 
 
 def TRACE(value: int) -> int:  # noqa: N802  the binding's name
     """The action that hands the call and `value` to a tracer (ptrace(2), PTRACE_EVENT_SECCOMP)."""
-    return 0x7FF00000 | _integer(value, -(2**31), 2**31, "int") & 0xFFFF
-
-
-def system_arch() -> int:
-    """The token of the machine's own architecture, unsigned."""
-    return int(_lib.seccomp_arch_native())
+    return 0x7FF00000 | integer(value, -(2**31), 2**31, "int") & 0xFFFF
 
 
 def library_version() -> tuple[int, int, int]:
     """The version of the libseccomp in use, which may be newer than the one built against."""
-    version = _lib.seccomp_version()
+    version = lib.seccomp_version()
     return version.major, version.minor, version.micro
 
 
-@overload
-def resolve_syscall(arch: int | Arch, syscall: str) -> int: ...
-@overload
-def resolve_syscall(arch: int | Arch, syscall: int) -> bytes: ...
-def resolve_syscall(arch: int | Arch, syscall: str | int) -> int | bytes:
-    """The number of a call's name on `arch` (negative: not there, -1: unknown), or the name (bytes) of a
-    number.
+__version__ = ".".join(map(str, library_version()))
 
-    Raises ValueError for a number that has no name.
+
+def supports(feature: str) -> bool:
+    """Whether the installed library and kernel have a feature: `notify` (2.5: the NOTIFY action), `addfd`
+    (Linux 5.9), `precompute` and `transactions` (libseccomp 2.6).  ValueError for another word.
+
+    The methods of a feature that is not there raise NotImplementedError.
     """
-    token = _token(arch)
-    if isinstance(syscall, str):
-        return int(_lib.seccomp_syscall_resolve_name_rewrite(token, _c_name(syscall)))
-    if not isinstance(syscall, int):
-        raise TypeError("Syscall must either be an int or str type")
-    name = _lib.seccomp_syscall_resolve_num_arch(token, _integer(syscall, -(2**31), 2**31, "int"))
-    if name == _ffi.NULL:
-        raise ValueError(f"Unknown syscall {syscall} on arch {int(arch)}")
-    try:
-        return bytes(_ffi.string(name))
-    finally:
-        _lib.free(name)
+    if feature == "notify":
+        return get_api() >= 5
+    if feature == "addfd":
+        release = os.uname().release.split(".")
+        return (int(release[0]), int(release[1].partition("-")[0])) >= (5, 9) and get_api() >= 5
+    if feature == "precompute":
+        return bool(lib.has_precompute())
+    if feature == "transactions":
+        return bool(lib.has_transactions())
+    raise ValueError(f"no such feature: {feature!r} (notify, addfd, precompute, transactions)")
 
 
 def get_api() -> int:
     """The level of the library's and kernel's support, seccomp_api_get(3)."""
-    return int(_lib.seccomp_api_get())
+    return int(lib.seccomp_api_get())
 
 
 def set_api(level: int) -> None:
     """Force that level; ValueError for one that does not exist."""
-    _check(_lib.seccomp_api_set(_integer(level, 0, 2**32, "unsigned int")), "Invalid level")
-
-
-class Arch:
-    """An architecture by name or token; `int()` of it is the token."""
-
-    NATIVE = 0
-    X86 = 0x40000003
-    X86_64 = 0xC000003E - 2**32
-    X32 = 0x4000003E
-    ARM = 0x40000028
-    AARCH64 = 0xC00000B7 - 2**32
-    MIPS = 0x00000008
-    MIPS64 = 0x80000008 - 2**32
-    MIPS64N32 = 0xA0000008 - 2**32
-    MIPSEL = 0x40000008
-    MIPSEL64 = 0xC0000008 - 2**32
-    MIPSEL64N32 = 0xE0000008 - 2**32
-    PARISC = 0x0000000F
-    PARISC64 = 0x8000000F - 2**32
-    PPC = 0x00000014
-    PPC64 = 0x80000015 - 2**32
-    PPC64LE = 0xC0000015 - 2**32
-    S390 = 0x00000016
-    S390X = 0x80000016 - 2**32
-    RISCV64 = 0xC00000F3 - 2**32
-
-    __slots__ = ("_value",)
-
-    def __init__(self, arch: int | str = 0) -> None:
-        if isinstance(arch, str):
-            token = int(_lib.seccomp_arch_resolve_name(_c_name(arch)))
-        elif isinstance(arch, int):
-            token = (system_arch() if arch == 0 else arch) & 0xFFFFFFFF
-            token = token if _signed(token) in _ARCHS else 0
-        else:
-            raise TypeError("Architecture must be an int or str type")
-        if token == 0:
-            raise ValueError("Invalid architecture")
-        self._value = _signed(token)
-
-    def __int__(self) -> int:
-        return self._value
-
-
-class Attr:
-    """The attributes of a filter, seccomp_attr_get(3)."""
-
-    ACT_DEFAULT = 1
-    ACT_BADARCH = 2
-    CTL_NNP = 3
-    CTL_TSYNC = 4
-    API_TSKIP = 5
-    CTL_LOG = 6
-    CTL_SSB = 7
-    CTL_OPTIMIZE = 8
-    API_SYSRAWRC = 9
+    check(lib.seccomp_api_set(integer(level, 0, 2**32, "unsigned int")), "Invalid level")
 
 
 class Arg:
@@ -161,10 +88,10 @@ class Arg:
 
     def __init__(self, arg: int, op: int, datum_a: int, datum_b: int = 0) -> None:
         self._fields = (
-            _integer(arg, 0, 2**32, "unsigned int"),
-            _integer(op, 0, 2**32, "unsigned int"),
-            _integer(datum_a, 0, 2**64, "uint64_t"),
-            _integer(datum_b, 0, 2**64, "uint64_t"),
+            integer(arg, 0, 2**32, "unsigned int"),
+            integer(op, 0, 2**32, "unsigned int"),
+            integer(datum_a, 0, 2**64, "uint64_t"),
+            integer(datum_b, 0, 2**64, "uint64_t"),
         )
 
 
@@ -181,7 +108,7 @@ class SyscallFilter:
     def reset(self, defaction: int = -1) -> None:
         """Empty the filter; without `defaction` the default action stays."""
         action = self._defaction if defaction == -1 else _action(defaction)
-        self._call(_lib.seccomp_reset, action, invalid="Invalid action")
+        self._call(lib.seccomp_reset, action, invalid="Invalid action")
         self._defaction = action
 
     def merge(self, filter: SyscallFilter) -> None:  # noqa: A002  the binding's name
@@ -197,64 +124,137 @@ class SyscallFilter:
         fresh = _new_context(filter._defaction)
         first, second = sorted((self._lock, filter._lock), key=id)
         with first, second:
-            _check(_lib.seccomp_merge(self._ctx, filter._ctx))
-            _ffi.gc(filter._ctx, None)  # the library owns it now as a part of ours
+            check(lib.seccomp_merge(self._ctx, filter._ctx))
+            ffi.gc(filter._ctx, None)  # the library owns it now as a part of ours
             filter._ctx = fresh
 
     def exist_arch(self, arch: int | Arch) -> bool:
         """Whether the filter covers `arch`."""
         with self._lock:
-            result = int(_lib.seccomp_arch_exist(self._ctx, _token(arch)))
+            result = int(lib.seccomp_arch_exist(self._ctx, token(arch)))
         if result != -errno.EEXIST:
-            _check(result, "Invalid architecture")
+            check(result, "Invalid architecture")
         return result == 0
 
     def add_arch(self, arch: int | Arch) -> None:
         """Cover `arch` too; rules added before do not apply to it."""
-        self._call(_lib.seccomp_arch_add, _token(arch), invalid="Invalid architecture")
+        self._call(lib.seccomp_arch_add, token(arch), invalid="Invalid architecture")
 
     def remove_arch(self, arch: int | Arch) -> None:
         """Cover `arch` no more; the last one cannot be removed."""
-        self._call(_lib.seccomp_arch_remove, _token(arch), invalid="Invalid architecture")
+        self._call(lib.seccomp_arch_remove, token(arch), invalid="Invalid architecture")
 
     def load(self) -> None:
         """Put the calling thread under the filter, seccomp_load(3); there is no way back."""
-        self._call(_lib.seccomp_load)
+        self._call(lib.seccomp_load)
 
     def get_attr(self, attr: int) -> int:
         """The value of an attribute (`Attr`), unsigned."""
-        value = _ffi.new("uint32_t *")
-        self._call(_lib.seccomp_attr_get, _integer(attr, 0, 2**31, "int"), value, invalid="Invalid attribute")
+        value = ffi.new("uint32_t *")
+        self._call(lib.seccomp_attr_get, integer(attr, 0, 2**31, "int"), value, invalid="Invalid attribute")
         return int(value[0])
 
     def set_attr(self, attr: int, value: int) -> None:
         """Set an attribute (`Attr`)."""
-        raw = _integer(value, -(2**31), 2**31, "int") & 0xFFFFFFFF
-        self._call(_lib.seccomp_attr_set, _integer(attr, 0, 2**31, "int"), raw, invalid="Invalid attribute")
+        raw = integer(value, -(2**31), 2**31, "int") & 0xFFFFFFFF
+        self._call(lib.seccomp_attr_set, integer(attr, 0, 2**31, "int"), raw, invalid="Invalid attribute")
 
     def syscall_priority(self, syscall: str | int, priority: int) -> None:
         """Test this call earlier (255) or later (0) in a linear program."""
-        if _integer(priority, -(2**31), 2**31, "int") not in range(256):
+        if integer(priority, -(2**31), 2**31, "int") not in range(256):
             raise ValueError("Syscall priority must be between 0 and 255")
-        self._call(_lib.seccomp_syscall_priority, _number(syscall), priority)
+        self._call(lib.seccomp_syscall_priority, _number(syscall), priority)
 
     def add_rule(self, action: int, syscall: str | int, *args: Arg) -> None:
         """`action` for this call when all `args` hold; rewritten where an architecture multiplexes the
         call.
         """
-        self._add(_lib.seccomp_rule_add_array, action, syscall, args)
+        self._add(lib.seccomp_rule_add_array, action, syscall, args)
 
     def add_rule_exactly(self, action: int, syscall: str | int, *args: Arg) -> None:
         """The same without rewriting; an error where it would be needed."""
-        self._add(_lib.seccomp_rule_add_exact_array, action, syscall, args)
+        self._add(lib.seccomp_rule_add_exact_array, action, syscall, args)
 
     def export_pfc(self, file: _HasFileno) -> None:
         """Write the filter as readable pseudo code to `file`'s descriptor."""
-        self._call(_lib.seccomp_export_pfc, file.fileno())
+        self._call(lib.seccomp_export_pfc, file.fileno())
 
     def export_bpf(self, file: _HasFileno) -> None:
         """Write the filter as the kernel takes it (struct sock_filter, the architecture's byte order)."""
-        self._call(_lib.seccomp_export_bpf, file.fileno())
+        self._call(lib.seccomp_export_bpf, file.fileno())
+
+    def get_notify_fd(self) -> int:
+        """The descriptor on which the calls of the NOTIFY action arrive, after `load()`.
+
+        The library's own: it stays open as long as the process runs, or until it is closed.
+        """
+        with self._lock:
+            result = int(lib.seccomp_notify_fd(self._ctx))
+        if result < 0:
+            raise RuntimeError("Notifications not enabled/active")
+        return result
+
+    def receive_notify(self, fd: int | None = None) -> Notification:
+        """Wait for a call of the NOTIFY action; other threads run meanwhile.
+
+        `fd`: a descriptor from another process's filter, instead of this one's.
+        """
+        listener = self.get_notify_fd() if fd is None else integer(fd, -(2**31), 2**31, "int")
+        request = ffi.new("struct seccomp_notif **")
+        check(lib.seccomp_notify_alloc(request, ffi.NULL))
+        try:
+            check(lib.seccomp_notify_receive(listener, request[0]))
+            raw = request[0]
+            return Notification(
+                raw.id, raw.pid, raw.flags, raw.data.nr, raw.data.arch, raw.data.instruction_pointer,
+                list(raw.data.args),
+            )  # fmt: skip
+        finally:
+            lib.seccomp_notify_free(request[0], ffi.NULL)
+
+    def respond_notify(self, response: NotificationResponse, fd: int | None = None) -> None:
+        """Let the call that waits return what the response says."""
+        listener = self.get_notify_fd() if fd is None else integer(fd, -(2**31), 2**31, "int")
+        reply = ffi.new("struct seccomp_notif_resp **")
+        check(lib.seccomp_notify_alloc(ffi.NULL, reply))
+        try:
+            raw = reply[0]
+            raw.id, raw.val, raw.error, raw.flags = response.id, response.val, response.error, response.flags
+            check(lib.seccomp_notify_respond(listener, raw))
+        finally:
+            lib.seccomp_notify_free(ffi.NULL, reply[0])
+
+    def id_valid_notify(self, notify: Notification, fd: int | None = None) -> bool:
+        """Whether the call of a notification still waits; ask after reading what is the process's own."""
+        listener = self.get_notify_fd() if fd is None else integer(fd, -(2**31), 2**31, "int")
+        return int(lib.seccomp_notify_id_valid(listener, notify.id)) == 0
+
+    def notify_addfd(self, addfd: NotificationAddfd, fd: int | None = None) -> int:
+        """Give the process that waits a descriptor of ours; its number there."""
+        if not supports("addfd"):
+            raise NotImplementedError("this kernel cannot add descriptors: Linux 5.9 or newer is needed")
+        return add_descriptor(self.get_notify_fd() if fd is None else fd, addfd)
+
+    def precompute(self) -> None:
+        """Generate the program now instead of at `load()` or an export."""
+        _need("precompute")
+        self._call(lib.precompute)
+
+    def start_transaction(self) -> None:
+        """From here on rules are kept all or not at all."""
+        _need("transactions")
+        self._call(lib.transaction_start)
+
+    def commit_transaction(self) -> None:
+        """Keep the rules since `start_transaction()`."""
+        _need("transactions")
+        self._call(lib.transaction_commit)
+
+    def reject_transaction(self) -> None:
+        """Forget the rules since `start_transaction()`."""
+        _need("transactions")
+        with self._lock:
+            lib.transaction_reject(self._ctx)
 
     def _add(
         self, function: Callable[..., int], action: int, syscall: str | int, args: tuple[Arg, ...]
@@ -266,68 +266,34 @@ class SyscallFilter:
             if not isinstance(arg, Arg):
                 raise TypeError(f"Cannot convert {type(arg).__name__} to seccomp.Arg")
         self._call(
-            function, raw, number, len(args), _ffi.new("struct scmp_arg_cmp[]", [arg._fields for arg in args])
+            function, raw, number, len(args), ffi.new("struct scmp_arg_cmp[]", [arg._fields for arg in args])
         )
 
     def _call(self, function: Callable[..., int], *values: Any, invalid: str | None = None) -> None:
         with self._lock:
-            _check(function(self._ctx, *values), invalid)
+            check(function(self._ctx, *values), invalid)
 
 
-_ARCHS = frozenset(
-    value for name, value in vars(Arch).items() if isinstance(value, int) and name.isupper() and value
-)
+def _need(feature: str) -> None:
+    if not supports(feature):
+        version = ".".join(map(str, library_version()))
+        raise NotImplementedError(f"libseccomp {version} has no {feature}: 2.6 or newer is needed")
 
 
 def _new_context(action: int) -> Any:
-    context = _lib.seccomp_init(action)
-    if context == _ffi.NULL:
+    context = lib.seccomp_init(action)
+    if context == ffi.NULL:
         raise RuntimeError("Library error")
-    return _ffi.gc(context, _lib.seccomp_release)
-
-
-def _check(result: int, invalid: str | None = None) -> None:
-    if result == -errno.EINVAL and invalid is not None:
-        raise ValueError(invalid)
-    if result != 0:
-        raise RuntimeError(f"Library error (errno = {result})")
-
-
-def _integer(value: Any, low: int, high: int, kind: str) -> int:
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__int__"):
-        raise TypeError("an integer is required")
-    number = int(value)
-    if number < 0 <= low:
-        raise OverflowError(f"can't convert negative value to {kind}")
-    if number >= high == 2**64:
-        raise OverflowError("Python int too large to convert to C unsigned long")
-    if not low <= number < high:
-        raise OverflowError(f"value too large to convert to {kind}")
-    return number
+    return ffi.gc(context, lib.seccomp_release)
 
 
 def _action(value: int) -> int:
-    return _integer(value, -(2**31), 2**31, "int") & 0xFFFFFFFF
-
-
-def _token(arch: int | Arch) -> int:
-    return _integer(arch, -(2**31), 2**32, "int") & 0xFFFFFFFF
-
-
-def _signed(value: int) -> int:
-    return value - 2**32 if value >= 2**31 else value
-
-
-def _c_name(name: str) -> bytes:
-    raw = name.encode("ascii")
-    if b"\0" in raw:
-        raise ValueError("embedded null byte")
-    return raw
+    return integer(value, -(2**31), 2**31, "int") & 0xFFFFFFFF
 
 
 def _number(syscall: str | int) -> int:
     if isinstance(syscall, str):
-        return int(_lib.seccomp_syscall_resolve_name(_c_name(syscall)))
+        return int(lib.seccomp_syscall_resolve_name(c_name(syscall)))
     if not isinstance(syscall, int):
         raise TypeError("Syscall must either be an int or str type")
-    return _integer(syscall, -(2**31), 2**31, "int")
+    return integer(syscall, -(2**31), 2**31, "int")

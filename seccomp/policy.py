@@ -117,7 +117,7 @@ class Rule:
 
     `calls`: names and groups (`@file-system`); `without`: members of these groups that are left out.
     `otherwise`: None is the policy's default, a `Case` goes on asking.  `probed`: programs try these calls
-    and do without, so `strict()` leaves them.  `optional`: calls that need not exist in any kernel known here.
+    and do without, so `strict()` leaves them.  `optional`: calls that need not be known here.
     """
 
     calls: tuple[str, ...]

@@ -78,18 +78,14 @@ def parse(text: str, source: str | None = None) -> Policy:
     top = Table(data, source, "")
     base = _base(top)
     rules = tuple(_rule(table) for table in top.tables("rule"))
-    try:
-        policy = top.build(
-            Policy,
-            rules=rules,
-            default=top.action("default", base.default if base else None),
-            foreign=top.action("foreign", base.foreign if base else "kill"),
-            description=top.take("description", str, ""),
-            source=source,
-        )
-    except PolicyError as error:
-        # What a policy says of its rules has their keys already.
-        raise PolicyError(error.message, file=source, key=error.key) from None
+    policy = top.build(
+        Policy,
+        rules=rules,
+        default=top.action("default", base.default if base else None),
+        foreign=top.action("foreign", base.foreign if base else "kill"),
+        description=top.take("description", str, ""),
+        source=source,
+    )
     policy.table("x86_64")  # for the names, which no machine may lack all
     if base is None:
         return policy

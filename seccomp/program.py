@@ -74,9 +74,8 @@ def shipped_path(profile: str) -> str:
 
 
 def load(name_or_path: str | os.PathLike[str], strict: bool = False, cache_dir: str | None = None) -> Program:
-    """The program of a shipped profile or of a policy file (whatever contains a `/` or ends in
-    `.toml` or `.json`, the latter for Docker's and OCI's form), for
-    this machine.
+    """The program of a shipped profile or of a policy file (whatever contains a `/` or ends in `.toml`, or in
+    `.json` for Docker's and OCI's form), for this machine.
 
     `strict`: refused calls kill the process (`Policy.strict`).  `cache_dir`: where programs that had to be
     compiled are kept; it is made if absent (0700) and passed over unless it is the caller's alone to write.
@@ -136,9 +135,9 @@ def _compile(text: bytes, path: str, strict: bool, machine: str, cache_dir: str 
     from seccomp.libseccomp import library_version
 
     library = ".".join(map(str, library_version()))
-    # A policy also means what its groups and its base mean, and its kernel's version if it asks for that.
-    version = f"{library}+{definitions()}+{os.uname().release}"
-    cache = Cache(cache_dir, text, machine, strict, version)
+    # What a text means also hangs on the groups and profiles that it refers to, and on the kernel if it asks.
+    meaning = f"{library}+{definitions()}+{os.uname().release}"
+    cache = Cache(cache_dir, text, machine, strict, meaning)
     bpf = cache.get()
     if bpf is None:
         bpf = compile_text(text, path, strict, machine)

@@ -1,4 +1,4 @@
-/* The control channel between supervisor and the jail's side: orders, and descriptors with them. */
+/* The control channel between supervisor and the jail's side: small messages, and descriptors with them. */
 #include "run.h"
 #include <linux/uio.h>
 
@@ -7,6 +7,7 @@
 #define DONT_WAIT 0x40
 #define NO_SIGNAL 0x4000
 #define CLOSE_ON_EXEC 0x40000000
+#define HEADER 16
 
 /* sendmsg(2) and cmsg(3), as the kernel has them. */
 struct message {
@@ -22,33 +23,35 @@ struct message {
 struct descriptors {
     size_t length;
     int level, type;
-    int fd[MAX_CGROUPS];
+    int fd[CHANNEL_FDS];
 };
 
-long channel_send(int channel, const struct order *order, const int *fds, unsigned count)
+long channel_send(int channel, const void *data, size_t size, const int *fds, unsigned count)
 {
-    struct iovec data = {(void *)order, sizeof *order};
-    struct descriptors d = {.length = 16 + count * sizeof(int), .level = LEVEL_SOCKET, .type = RIGHTS};
-    struct message m = {.data = &data, .data_count = 1, .control = &d, .control_length = count ? sizeof d : 0};
+    struct iovec bytes = {(void *)data, size};
+    struct descriptors d = {.length = HEADER + count * sizeof(int), .level = LEVEL_SOCKET, .type = RIGHTS};
+    struct message m = {.data = &bytes, .data_count = 1};
     for (unsigned i = 0; i < count; i++)
         d.fd[i] = fds[i];
-    if (count)
+    if (count) {
+        m.control = &d;
         m.control_length = (d.length + 7) & ~(size_t)7;
+    }
     return SYS(__NR_sendmsg, channel, &m, DONT_WAIT | NO_SIGNAL);
 }
 
-long channel_receive(int channel, struct order *order, int *fds, unsigned *count)
+long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count)
 {
-    struct iovec data = {order, sizeof *order};
-    struct descriptors d = {0};
-    struct message m = {.data = &data, .data_count = 1, .control = &d, .control_length = sizeof d};
+    struct iovec bytes = {data, size};
+    struct descriptors d;
+    struct message m = {.data = &bytes, .data_count = 1, .control = &d, .control_length = sizeof d};
     long n;
     do
         n = SYS(__NR_recvmsg, channel, &m, CLOSE_ON_EXEC);
     while (n == -EINTR);
     *count = 0;
-    if (n > 0 && m.control_length >= 16 && d.level == LEVEL_SOCKET && d.type == RIGHTS)
-        for (; *count < MAX_CGROUPS && 16 + (*count + 1) * sizeof(int) <= d.length; ++*count)
+    if (n > 0 && m.control_length >= HEADER && d.level == LEVEL_SOCKET && d.type == RIGHTS)
+        for (; *count < CHANNEL_FDS && HEADER + (*count + 1) * sizeof(int) <= d.length; ++*count)
             fds[*count] = d.fd[*count];
     return n;
 }

@@ -16,27 +16,35 @@ void give_up(struct run *run, const struct failure *f, int status)
     sys_exit(status);
 }
 
-/* The supervisor speaks twice: when the ids are mapped, and when the cgroups are made. */
+/* The supervisor says go twice: when the ids are mapped, and when the cgroups are made. What the root is built of
+ * comes before the first. */
 static bool hear(struct run *run, int *fds, unsigned *count, struct failure *f)
 {
-    struct order go;
-    long n = step_fault(STEP_GO) ? -EIO : channel_receive(run->control[1], &go, fds, count);
-    if (n == 0)
-        sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
-    TRY(f, STEP_GO, 0, n);
+    struct parcel p;
+    do {
+        long n = step_fault(STEP_GO) ? -EIO : channel_receive(run->control[1], &p, sizeof p, fds, count);
+        if (n == 0)
+            sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
+        TRY(f, STEP_GO, 0, n);
+        if (p.kind == PARCEL_TREES)
+            sources_take(run, &p, fds, *count);
+    } while (p.kind != PARCEL_GO);
     return true;
 }
 
 static bool hear_go(struct run *run, struct failure *f)
 {
-    int none[MAX_CGROUPS];
+    int fds[CHANNEL_FDS];
     unsigned count;
-    return hear(run, none, &count, f);
+    if (!hear(run, fds, &count, f))
+        return false;
+    run->id_lock = count > 0 ? fds[0] : -1;
+    return true;
 }
 
 static bool join_cgroups(struct run *run, struct failure *f)
 {
-    int fds[MAX_CGROUPS];
+    int fds[CHANNEL_FDS];
     unsigned count;
     return hear(run, fds, &count, f) && cgroups_join(run, fds, count, f);
 }

@@ -69,8 +69,19 @@ static char **new_words(int count)
     return memory < 0 && memory > -4096 ? NULL : (char **)memory;
 }
 
+/* Python takes these two even with -I, and looks for its modules where they point. */
+static void forget_python_homes(char **envp)
+{
+    char **kept = envp;
+    for (; *envp; envp++)
+        if (!text_starts(*envp, "PYTHONEXECUTABLE=") && !text_starts(*envp, "__PYVENV_LAUNCHER__="))
+            *kept++ = *envp;
+    *kept = NULL;
+}
+
 static int run_python(int argc, char **argv, char **envp, char *name, char *text)
 {
+    forget_python_homes(envp);
     static char path_memory[PATH_SIZE], program[PATH_SIZE];
     struct line path = {path_memory, sizeof path_memory, 0, false};
     if (!sibling(&path))

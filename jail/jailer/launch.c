@@ -49,14 +49,28 @@ static bool raise_limits(struct run *run, struct failure *f)
 /* A child that has ended already hears nothing; what it reported is collected as ever. */
 static long say_go(const struct run *run, const int *fds, unsigned count)
 {
-    struct order go = {0, 0};
-    long done = channel_send(run->control[0], &go, fds, count);
+    struct parcel go = {.kind = PARCEL_GO};
+    long done = channel_send(run->control[0], &go, sizeof go, fds, count);
     return done == -EPIPE || done == -ECONNRESET ? 0 : done;
+}
+
+/* Whatever the jail gets to build its root from, while it is already busy with its network. */
+static bool hand_over_sources(struct run *run, struct failure *f)
+{
+    struct plan *plan = run->plan;
+    if (!plan->pool)
+        return true;
+    if (!sources_open(run, f) || !sources_send(run, f))
+        return false;
+    for (unsigned i = 0; i < plan->node_count; i++)
+        if (plan->nodes[i].tree >= 0)
+            sys_close(plan->nodes[i].tree);
+    return true;
 }
 
 static bool start_building(struct run *run, struct failure *f)
 {
-    TRY(f, STEP_GO, 0, say_go(run, NULL, 0));
+    TRY(f, STEP_GO, 0, say_go(run, &run->id_lock, run->id_lock >= 0));
     return true;
 }
 
@@ -76,23 +90,21 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
 /* Keep nothing of the payload's: it must see end-of-file and SIGPIPE as if it had the caller's ends alone. */
 static bool let_go(struct run *run, struct failure *f)
 {
+    sys_close(run->control[1]);
+    sys_close(run->errors[1]);
     int null = sys_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
     TRY(f, STEP_DESCRIPTORS, 0, null);
     TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_dup3, null, 0, 0));
     TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_dup3, null, 1, 0));
     sys_close(null);
-    sys_close(run->control[1]);
-    sys_close(run->errors[1]);
     for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
         sys_close(run->plan->pass_fds[i]);
-    for (unsigned i = 0; i < run->plan->node_count; i++)
-        if (run->plan->nodes[i].tree >= 0)
-            sys_close(run->plan->nodes[i].tree);
     return true;
 }
 
 bool launch(struct run *run, struct failure *f)
 {
-    return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && raise_limits(run, f) && ids_map(run, f) &&
-           start_building(run, f) && hand_over_cgroups(run, f);
+    return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && ids_reserve(run, f) &&
+           hand_over_sources(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
+           hand_over_cgroups(run, f);
 }

@@ -1,5 +1,5 @@
-/* The payload's own last steps: nothing here needs privilege, everything only takes away; seccomp comes last, since
- * it cuts off what the others are made of. */
+/* The payload's own last steps: nothing here needs privilege, everything only takes away; the filter comes last,
+ * since it cuts off what the others are made of. Behind it there is a read(2) and the execve. */
 #include "run.h"
 #include "text.h"
 
@@ -23,7 +23,6 @@ static bool hear_ready(int ready, struct failure *f)
     if (n == 0)
         sys_exit(125); /* init could not start, and has said so */
     TRY(f, STEP_READY, 0, n);
-    sys_close(ready);
     return true;
 }
 
@@ -77,8 +76,9 @@ void payload(struct run *run, int ready)
     done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
     if (done < 0)
         failed(&f, STEP_CWD, 0, -done);
-    if (done < 0 || !confine_landlock(plan, &f) || !hear_ready(ready, &f) || !confine_limits(plan, &f) ||
-        !confine_seccomp(plan, &f))
+    /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
+    if (done < 0 || !confine_landlock(plan, &f) || !confine_limits(plan, &f) || !confine_seccomp(plan, &f) ||
+        !hear_ready(ready, &f))
         give_up(run, &f, 125);
     done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
     failed(&f, STEP_EXEC, 0, -done);

@@ -4,47 +4,6 @@
 #include "tree.h"
 #include <linux/mount.h>
 
-/* ---- sources: a privileged supervisor opens them with its own rights, an ordinary user's jail with the same ---- */
-
-static int owners_of(const struct run *run, const struct node *n, const struct stat *st)
-{
-    if (!(n->flags & FLAG_OWNER) || !run->plan->pool)
-        return -1;
-    return ids_owner_namespace(st->st_uid, st->st_gid, run->host_uid, run->host_gid);
-}
-
-static bool open_source(const struct run *run, struct node *n, struct failure *f)
-{
-    struct stat st = {0};
-    int fd = step_fault(STEP_SOURCE) ? -EIO : tree_find(n->data);
-    if (fd == -ENOENT && (n->flags & FLAG_OPTIONAL))
-        return true;
-    TRY(f, STEP_SOURCE, n->line, fd);
-    long done = sys_fstat(fd, &st);
-    if (done == 0 && (n->flags & FLAG_DEVICE) && S_FORMAT(st.st_mode) != S_CHARACTER)
-        done = -EINVAL;
-    TRY(f, STEP_SOURCE, n->line, done);
-    int owners = owners_of(run, n, &st);
-    if (owners != -1)
-        TRY(f, STEP_OWNER, n->line, owners);
-    n->tree = tree_clone(fd, n->flags, owners);
-    sys_close(fd);
-    if (owners >= 0) {
-        sys_close(owners);
-        TRY(f, STEP_OWNER, n->line, n->tree);
-    }
-    TRY(f, STEP_SOURCE, n->line, n->tree);
-    return true;
-}
-
-bool sources_open(struct run *run, struct failure *f)
-{
-    for (unsigned i = 0; i < run->plan->node_count; i++)
-        if (run->plan->nodes[i].kind == NODE_BIND && !open_source(run, &run->plan->nodes[i], f))
-            return false;
-    return true;
-}
-
 /* ---- targets: found or made inside the root, never through a link that leads out of it ---- */
 
 /* The folder in which the last target was made. Plans list what belongs together together, and most of a root is
@@ -208,7 +167,7 @@ static int make_tree(struct run *run, struct node *n, struct failure *f)
     static const char *const types[] = {[NODE_TMPFS] = "tmpfs", [NODE_PROC] = "proc", [NODE_DEVPTS] = "devpts"};
     if (n->kind == NODE_BIND) {
         if (n->tree < 0 && !run->plan->pool)
-            open_source(run, n, f);
+            source_open(run, n, f);
         return n->tree;
     }
     return tree_make(types[n->kind], n->data, n->flags);

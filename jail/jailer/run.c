@@ -24,9 +24,16 @@ static bool take_signals(struct run *run, struct failure *f)
     return true;
 }
 
-static bool prepare(struct run *run, struct failure *f)
+/* The start failed on our side. If the jail's side had failed first, ours was only the consequence. */
+static void call_off(struct run *run, struct failure *f)
 {
-    return ids_reserve(run, f) && (!run->plan->pool || sources_open(run, f));
+    struct failure first;
+    if (run->pid <= 0)
+        return;
+    sys_close(run->control[0]); /* the waiting child sees the end and goes */
+    SYS(__NR_wait4, run->pid, 0, 0x40000000 /* __WALL */, 0);
+    if (sys_read(run->errors[0], &first, sizeof first) == sizeof first && first.step < STEP_COUNT)
+        *f = first;
 }
 
 int execute(struct plan *plan, int argc, char **argv, char **envp)
@@ -35,17 +42,11 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1};
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
-        take_signals(&run, f) && prepare(&run, f)) {
-        bool started = launch(&run, f);
-        struct failure first = *f;
-        if (!started && run.control[0] > 0)
-            sys_close(run.control[0]); /* the waiting child sees the end and goes */
-        if (started)
+        take_signals(&run, f)) {
+        if (launch(&run, f))
             supervise(&run, &verdict);
-        else if (run.pid > 0)
-            SYS(__NR_wait4, run.pid, 0, 0x40000000 /* __WALL */, 0);
-        if (!started)
-            *f = first;
+        else
+            call_off(&run, f);
     }
     cgroups_read(&run, &verdict);
     cgroups_remove(&run);

@@ -42,6 +42,16 @@ struct order {
     uint32_t whom;
 };
 
+/* Supervisor to the jail's side, before init: the trees of the bind nodes from `first` up to `end`, all of which are
+ * there; or the word to go on, with the id lock the first time, with the ways into the cgroups the second. */
+enum parcel_kind { PARCEL_TREES, PARCEL_GO };
+
+struct parcel {
+    uint32_t kind, first, end;
+};
+
+#define CHANNEL_FDS 128
+
 /* Init to supervisor, once. */
 struct farewell {
     int32_t wait_status;
@@ -90,13 +100,18 @@ bool cgroups_join(const struct run *run, const int *fds, unsigned count, struct 
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run);
 
-/* root.c */
+/* sources.c */
+bool source_open(const struct run *run, struct node *n, struct failure *f);
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
-bool root_build(struct run *run, struct failure *f);    /* jail */
+bool sources_send(struct run *run, struct failure *f);  /* … to the jail's side, which keeps them by sources_take */
+void sources_take(struct run *run, const struct parcel *p, const int *fds, unsigned count);
 
-/* channel.c */
-long channel_send(int channel, const struct order *order, const int *fds, unsigned count);
-long channel_receive(int channel, struct order *order, int *fds, unsigned *count); /* room for MAX_CGROUPS */
+/* root.c */
+bool root_build(struct run *run, struct failure *f);
+
+/* channel.c: at most CHANNEL_FDS descriptors a message */
+long channel_send(int channel, const void *data, size_t size, const int *fds, unsigned count);
+long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count);
 
 /* network.c */
 bool network_begin(struct run *run, struct failure *f);

@@ -47,6 +47,11 @@ NO_IDIOM void *memmove(void *to, const void *from, size_t n)
 
 NO_IDIOM void *memset(void *to, int byte, size_t n)
 {
+#if defined(__x86_64__)
+    void *at = to;
+    __asm__ volatile("rep stosb" : "+D"(at), "+c"(n) : "a"(byte) : "memory");
+    return to;
+#endif
     for (size_t i = 0; i < n; i++)
         ((char *)to)[i] = (char)byte;
     return to;

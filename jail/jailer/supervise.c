@@ -21,7 +21,7 @@ static void order(struct watch *w, int signal, enum whom whom)
 {
     struct order o = {signal, whom};
     /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
-    channel_send(w->run->control[0], &o, NULL, 0);
+    channel_send(w->run->control[0], &o, sizeof o, NULL, 0);
 }
 
 static void kill_all(struct watch *w)

@@ -26,8 +26,7 @@ def old_kernel() -> Iterator[Path]:
 
 
 def mounts(pyjail: Launcher, program: Path, place: Path, lacking: str) -> list[tuple[str, str, str]]:
-    """Mount point, flags and propagation of all mounts in the jail that a path leads to: of those that are stacked on
-    one point, the last."""
+    """Point, flags and propagation of the mounts that a path leads to: of stacked ones the last."""
     plan = pyjail.run("plan", *OPTIONS, "--", "/bin/cat", "/proc/self/mountinfo")
     assert plan.returncode == 0, plan.stderr
     (place / "plan").write_bytes(plan.stdout)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import seccomp
 from seccomp import Policy, PolicyError, Program, precompile
-from seccomp.program import _PROFILES, pack, profiles, stored_path, unpack
+from seccomp.program import _PROFILES, definitions, pack, profiles, stored_path, unpack
 
 TEXT = 'default = "allow"\n[[rule]]\ncalls = ["ptrace"]\naction = "EPERM"\n'
 MACHINE = os.uname().machine
+MEANING = f"{'.'.join(map(str, seccomp.library_version()))}+{definitions()}+{os.uname().release}"
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -95,7 +96,7 @@ def test_the_cache_keeps_and_gives_back(policy: Path, tmp_path: Path) -> None:
     (entry,) = cache.iterdir()
     assert (cache.stat().st_mode & 0o777, entry.stat().st_mode & 0o777) == (0o700, 0o600)
     marked = pack(
-        b"\6\0\0\0\0\0\0\0", TEXT.encode(), MACHINE, False, ".".join(map(str, seccomp.library_version()))
+        b"\6\0\0\0\0\0\0\0", TEXT.encode(), MACHINE, False, MEANING
     )
     entry.write_bytes(marked)
     assert (
@@ -122,7 +123,7 @@ def test_an_entry_that_others_can_write_or_that_is_a_link_is_not_used(policy: Pa
     first = seccomp.load(policy, cache_dir=str(cache))
     (entry,) = cache.iterdir()
     other = pack(
-        b"\6\0\0\0\0\0\0\0", TEXT.encode(), MACHINE, False, ".".join(map(str, seccomp.library_version()))
+        b"\6\0\0\0\0\0\0\0", TEXT.encode(), MACHINE, False, MEANING
     )
     entry.write_bytes(other)
     entry.chmod(0o666)
