@@ -7,7 +7,7 @@ from __future__ import annotations
 PROGRAMS = "/usr"
 """Programs and libraries, shown read-only; `host.TOP` names the other places, mostly links into this one."""
 
-ETC = ("/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/alternatives")
+ETC = ("/etc/ld.so.cache", "/etc/ssl/certs", "/etc/alternatives")
 """What many programs need of the host's /etc and gives nothing away; passed over where absent. Each costs a
 mount."""
 

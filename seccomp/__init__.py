@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seccomp.combine import Difference, diff
     from seccomp.disassembler import disassemble
     from seccomp.evaluator import BadProgramError, evaluate
-    from seccomp.groups import groups, members
+    from seccomp.grouping import groups, members
     from seccomp.libseccomp import (
         ALLOW,
         EQ,
@@ -48,7 +48,7 @@ _HOME = {
     "combine": ("Difference", "diff"),
     "disassembler": ("disassemble",),
     "evaluator": ("BadProgramError", "evaluate"),
-    "groups": ("groups", "members"),
+    "grouping": ("groups", "members"),
     "libseccomp": (
         "ALLOW", "EQ", "ERRNO", "GE", "GT", "KILL", "KILL_PROCESS", "LE", "LOG", "LT", "MASKED_EQ",
         "NE", "NOTIFY", "TRACE", "TRAP", "Arg", "SyscallFilter", "__version__",

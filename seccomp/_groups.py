@@ -1,4 +1,4 @@
-"""The named groups of system calls: data, see `seccomp.groups`.
+"""The named groups of system calls: data, see `seccomp.grouping`.
 
 Names and members are those of systemd's groups (systemd.exec(5), SystemCallFilter=), so that a unit's
 list means the same here.  A member that begins with @ is a group.

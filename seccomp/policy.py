@@ -183,7 +183,7 @@ class Policy:
         action_number(self.default)
         action_number(self.foreign)
         if any(rule.without or any(call.startswith("@") for call in rule.calls) for rule in self.rules):
-            from seccomp.groups import expand
+            from seccomp.grouping import expand
 
             object.__setattr__(self, "rules", expand(self.rules, self.source))
         seen: set[str] = set()

@@ -7,7 +7,7 @@
     foreign = "kill"                  # what a call through another ABI gets (optional: kill)
 
     [[rule]]
-    calls = ["socketpair", "@timer"]  # names, each in one rule only, and groups (see `seccomp.groups`)
+    calls = ["socketpair", "@timer"]  # names, each in one rule only, and groups (see `seccomp.grouping`)
     without = ["times"]               # optional: members of the groups that this rule leaves out
     optional = ["a_new_call"]         # optional: calls like the others, but that need not be known here
     action = "allow"                  # allow, log, trap, kill (the process), kill-thread, an errno (EPERM)

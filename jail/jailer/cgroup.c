@@ -9,6 +9,7 @@
 #define LOCK_EXCLUSIVE 2
 #define LOCK_AT_ONCE 4
 #define REMOVE_FOLDER 0x200 /* AT_REMOVEDIR */
+#define MEMBERSHIP 16384
 
 static char name_memory[48]; /* the same name below every controller */
 
@@ -70,18 +71,22 @@ static char *own_path(char *text, const char *controller)
     return NULL;
 }
 
-static long open_parent(const struct cgroup *c)
+/* What /proc/self/cgroup says, read once. */
+static long read_membership(char *text, size_t size)
 {
-    char text[16384];
-    LINE(path, 4096);
     int fd = sys_open(AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd;
-    long n = sys_read(fd, text, sizeof text - 1);
-    sys_close(fd);
-    if (n < 0)
-        return n;
-    text[n] = 0;
+    long n = fd < 0 ? fd : sys_read(fd, text, size - 1);
+    if (fd >= 0)
+        sys_close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    return n;
+}
+
+static long open_parent(const struct cgroup *c, const char *membership)
+{
+    char text[MEMBERSHIP];
+    LINE(path, 4096);
+    memcpy(text, membership, text_length(membership) + 1);
     const char *own = own_path(text, c->controller);
     if (!own)
         return -ENOENT;
@@ -120,14 +125,13 @@ static void reclaim(int parent)
         }
 }
 
-static long make(struct cgroup *c, const char *name)
+static long make(struct cgroup *c, const char *name, const char *membership)
 {
     struct stat st;
-    long done = open_parent(c);
+    long done = open_parent(c, membership);
     if (done < 0)
         return done;
     c->parent = (int)done;
-    reclaim(c->parent);
     do { /* another run's reclaiming may catch it before the lock does */
         done = SYS(__NR_mkdirat, c->parent, name, 0755);
         if (done < 0 && done != -EEXIST) /* controllers that are mounted together share it */
@@ -162,8 +166,10 @@ bool cgroups_make(struct run *run, struct failure *f)
     if (plan->cgroup_count == 0)
         return true;
     const char *name = make_name();
+    char membership[MEMBERSHIP];
+    TRY(f, STEP_CGROUP, plan->cgroups[0].line, read_membership(membership, sizeof membership));
     for (unsigned i = 0; i < plan->cgroup_count; i++)
-        TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], name));
+        TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], name, membership));
     for (unsigned i = 0; i < plan->setting_count; i++) {
         const struct setting *s = &plan->settings[i];
         long done = write_file(find(plan, s->controller), s->file, s->value);
@@ -181,6 +187,12 @@ bool cgroups_open(const struct run *run, int *fds, struct failure *f)
         TRY(f, STEP_CGROUP, c->line, fds[i] = sys_open(c->folder, "tasks", O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0));
     }
     return true;
+}
+
+void cgroups_reclaim(const struct run *run)
+{
+    for (unsigned i = 0; i < run->plan->cgroup_count; i++)
+        reclaim(run->plan->cgroups[i].parent);
 }
 
 /* On the jail's side, with the supervisor's right. A thread that moves itself, and nothing but itself, spares the

@@ -9,10 +9,10 @@
 #include <linux/sched.h>
 #include <linux/time_types.h>
 
-void give_up(struct run *run, const struct failure *f, int status)
+void give_up(int errors, const struct failure *f, int status)
 {
     /* If nobody listens any more, the supervisor is gone and everything here ends with it. */
-    (void)sys_write(run->errors[1], f, sizeof *f);
+    (void)sys_write(errors, f, sizeof *f);
     sys_exit(status);
 }
 
@@ -160,8 +160,9 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     no_new_privileges,   /* for init and payload; what an unprivileged Landlock and seccomp ask for */
 };
 
-/* Leave only what init needs, at fixed numbers, and become it: a fresh program with nothing of the caller in it. */
-static bool become_init(struct run *run, int ready, unsigned payload_pid, struct failure *f)
+/* Leave only what init needs, at fixed numbers, and become it: a fresh program with nothing of the caller in it. The
+ * payload still uses this memory meanwhile; nothing that it reads is changed. */
+static bool become_init(const struct run *run, int ready, unsigned payload_pid, int *errors, struct failure *f)
 {
     LINE(pid, 16);
     line_number(&pid, payload_pid, 10);
@@ -169,18 +170,17 @@ static bool become_init(struct run *run, int ready, unsigned payload_pid, struct
     int source[] = {run->control[1], ready, run->id_lock}, copy[3], keep[5], count = 0;
     for (int i = 0; i < 3; i++) /* out of the way first: the targets may be among the sources */
         copy[i] = source[i] < 0 ? -1 : (int)SYS(__NR_fcntl, source[i], F_DUPFD_CLOEXEC, 16);
-    int errors = (int)SYS(__NR_fcntl, run->errors[1], F_DUPFD_CLOEXEC, 16);
+    *errors = (int)SYS(__NR_fcntl, run->errors[1], F_DUPFD_CLOEXEC, 16);
     int executable = (int)SYS(__NR_fcntl, run->executable, F_DUPFD_CLOEXEC, 16);
+    TRY(f, STEP_INIT, 0, *errors);
+    TRY(f, STEP_INIT, 0, executable);
     for (int i = 0; i < 3; i++)
         if (copy[i] >= 0) {
             TRY(f, STEP_INIT, 0, SYS(__NR_dup3, copy[i], INIT_CONTROL + i, 0));
             keep[count++] = INIT_CONTROL + i;
         }
-    TRY(f, STEP_INIT, 0, errors);
-    TRY(f, STEP_INIT, 0, executable);
-    run->errors[1] = errors;
-    keep[count++] = errors < executable ? errors : executable;
-    keep[count++] = errors < executable ? executable : errors;
+    count = (int)descriptors_insert(keep, (unsigned)count, *errors);
+    count = (int)descriptors_insert(keep, (unsigned)count, executable);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, (unsigned)count, 0));
     TRY(f, STEP_INIT, 0, SYS(__NR_execveat, executable, "", argv, environment, AT_EMPTY_PATH));
     return true;
@@ -189,17 +189,15 @@ static bool become_init(struct run *run, int ready, unsigned payload_pid, struct
 void child(struct run *run)
 {
     struct failure f = {0};
-    int ready[2];
+    int ready[2], errors = run->errors[1];
     for (unsigned i = 0; i < COUNT(sequence); i++)
         if (!sequence[i](run, &f))
-            give_up(run, &f, 125);
+            give_up(errors, &f, 125);
     long done = step_fault(STEP_FORK) ? -EIO : SYS(__NR_pipe2, ready, O_CLOEXEC);
-    long pid = done < 0 ? done : SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0)
-        payload(run, ready[0]);
+    long pid = done < 0 ? done : payload_start(run, ready[0]);
     if (pid < 0)
         failed(&f, STEP_FORK, 0, -pid);
     else
-        become_init(run, ready[1], (unsigned)pid, &f);
-    give_up(run, &f, 125); /* the payload waits for init and ends with this process, the first of its namespace */
+        become_init(run, ready[1], (unsigned)pid, &errors, &f);
+    give_up(errors < 0 ? run->errors[1] : errors, &f, 125); /* the payload waits for init, and ends with this process */
 }

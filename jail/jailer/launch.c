@@ -84,6 +84,7 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
     TRY(f, STEP_GO, 0, say_go(run, fds, count));
     for (unsigned i = 0; i < count; i++)
         sys_close(fds[i]);
+    cgroups_reclaim(run); /* while the jail is busy with itself */
     return true;
 }
 

@@ -2,6 +2,8 @@
  * since it cuts off what the others are made of. Behind it there is a read(2) and the execve. */
 #include "run.h"
 #include "text.h"
+#include <asm/signal.h>
+#include <linux/sched.h>
 
 static bool keep_passed(struct run *run, int ready, struct failure *f)
 {
@@ -62,14 +64,24 @@ static long execute_command(struct run *run)
     return error;
 }
 
-void payload(struct run *run, int ready)
+static struct {
+    struct run *run;
+    int ready;
+} start;
+
+static char stack[64 << 10] __attribute__((aligned(16)));
+
+static void payload(void *unused)
 {
     struct failure f = {0};
+    struct run *run = start.run;
     const struct plan *plan = run->plan;
     const char *cwd = plan->cwd ? plan->cwd : "/";
+    int errors = run->errors[1];
     long done;
-    if (!keep_passed(run, ready, &f))
-        give_up(run, &f, 125);
+    (void)unused;
+    if (!keep_passed(run, start.ready, &f))
+        give_up(errors, &f, 125);
     SYS(__NR_setpgid, 0, 0); /* a group of its own in init's session: not a leader, it cannot gain a terminal */
     SYS(__NR_umask, plan->umask);
     signals_reset();
@@ -78,9 +90,17 @@ void payload(struct run *run, int ready)
         failed(&f, STEP_CWD, 0, -done);
     /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
     if (done < 0 || !confine_landlock(plan, &f) || !confine_limits(plan, &f) || !confine_seccomp(plan, &f) ||
-        !hear_ready(ready, &f))
-        give_up(run, &f, 125);
+        !hear_ready(start.ready, &f))
+        give_up(errors, &f, 125);
     done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
     failed(&f, STEP_EXEC, 0, -done);
-    give_up(run, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);
+    give_up(errors, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);
+}
+
+long payload_start(struct run *run, int ready)
+{
+    start.run = run;
+    start.ready = ready;
+    /* Memory is shared instead of copied: this process changes none of it and is about to become init. */
+    return spawn(CLONE_VM | SIGCHLD, stack + sizeof stack, NULL, payload, NULL);
 }

@@ -97,6 +97,7 @@ int ids_owner_namespace(unsigned uid, unsigned gid, unsigned host_uid, unsigned 
 bool cgroups_make(struct run *run, struct failure *f);
 bool cgroups_open(const struct run *run, int *fds, struct failure *f); /* one a cgroup, for cgroups_join there */
 bool cgroups_join(const struct run *run, const int *fds, unsigned count, struct failure *f);
+void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run);
 
@@ -113,6 +114,9 @@ bool root_build(struct run *run, struct failure *f);
 long channel_send(int channel, const void *data, size_t size, const int *fds, unsigned count);
 long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count);
 
+/* spawn.c */
+long spawn(unsigned long flags, void *stack_top, int *tid, void (*act)(void *), void *argument);
+
 /* network.c */
 bool network_begin(struct run *run, struct failure *f);
 bool network_join(struct run *run, struct failure *f);
@@ -125,9 +129,9 @@ long outcome_write(const struct run *run, const struct verdict *v);
 
 /* child.c, payload.c, init.c: the jail's side; none returns */
 __attribute__((noreturn)) void child(struct run *run);
-__attribute__((noreturn)) void payload(struct run *run, int ready);
+long payload_start(struct run *run, int ready); /* a process that shares this memory until its execve; its pid */
 __attribute__((noreturn)) void init_main(int payload_pid);
-__attribute__((noreturn)) void give_up(struct run *run, const struct failure *f, int status);
+__attribute__((noreturn)) void give_up(int errors, const struct failure *f, int status);
 
 /* confine.c: on the calling process */
 bool confine_bounding_set(uint64_t keep, struct failure *f);
