@@ -22,7 +22,7 @@ static void harden(void)
 
 __attribute__((noreturn)) static void finish(int wait_status)
 {
-    struct farewell farewell = {wait_status};
+    struct parcel farewell = {.kind = PARCEL_FAREWELL, .wait_status = wait_status};
     sys_write(INIT_CONTROL, &farewell, sizeof farewell);
     /* Reap everyone, so that the kernel adds what they used to our own account. */
     SYS(__NR_kill, -1, SIGKILL);

@@ -74,6 +74,18 @@ static bool start_building(struct run *run, struct failure *f)
     return true;
 }
 
+/* Until the network is made, or the child has ended; either way there is nothing to decide here. */
+static bool wait_for_network(struct run *run, struct failure *f)
+{
+    struct parcel done;
+    int none[CHANNEL_FDS];
+    unsigned count;
+    (void)f;
+    if (run->plan->own_network)
+        channel_receive(run->control[0], &done, sizeof done, none, &count);
+    return true;
+}
+
 /* The second go carries the way into the cgroups, which are made while the jail builds its root. */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
@@ -107,5 +119,5 @@ bool launch(struct run *run, struct failure *f)
 {
     return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && ids_reserve(run, f) &&
            hand_over_sources(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
-           hand_over_cgroups(run, f);
+           wait_for_network(run, f) && hand_over_cgroups(run, f);
 }

@@ -39,11 +39,10 @@ static long step(enum step which, long done)
     return network.done;
 }
 
-/* The thread. The namespace's descriptor comes from a socket in
- * it: paths mean nothing here, since the other thread changes the root meanwhile. */
-static void make_network(void *unused)
+/* The namespace's descriptor comes from a socket in it: paths mean nothing here, since the other thread changes the
+ * root meanwhile. */
+static void make_network(void)
 {
-    (void)unused;
     if (step(STEP_NETWORK, SYS(__NR_unshare, CLONE_NEWNET)) < 0)
         return;
     int fd = (int)SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM | O_CLOEXEC, 0);
@@ -54,12 +53,21 @@ static void make_network(void *unused)
     sys_close(fd);
 }
 
+/* Done or failed, the supervisor hears that a processor is free: it makes the cgroups then, not in the way of the
+ * other thread, which builds the root. */
+static void run_thread(void *control)
+{
+    struct parcel done = {.kind = PARCEL_NETWORK};
+    make_network();
+    channel_send(*(int *)control, &done, sizeof done, NULL, 0);
+}
+
 bool network_begin(struct run *run, struct failure *f)
 {
     const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                                 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     if (run->plan->own_network)
-        TRY(f, STEP_NETWORK, 0, spawn(flags, stack + sizeof stack, &network.thread, make_network, NULL));
+        TRY(f, STEP_NETWORK, 0, spawn(flags, stack + sizeof stack, &network.thread, run_thread, &run->control[1]));
     return true;
 }
 

@@ -42,20 +42,17 @@ struct order {
     uint32_t whom;
 };
 
-/* Supervisor to the jail's side, before init: the trees of the bind nodes from `first` up to `end`, all of which are
- * there; or the word to go on, with the id lock the first time, with the ways into the cgroups the second. */
-enum parcel_kind { PARCEL_TREES, PARCEL_GO };
+/* All other messages. To the jail's side, before init: the trees of the bind nodes from `first` up to `end`, all of
+ * which are there; and the word to go on, with the id lock the first time, with the ways into the cgroups the
+ * second. To the supervisor: that the network is made; and, once, from init, how the payload ended. */
+enum parcel_kind { PARCEL_TREES, PARCEL_GO, PARCEL_NETWORK, PARCEL_FAREWELL };
 
 struct parcel {
     uint32_t kind, first, end;
+    int32_t wait_status;
 };
 
 #define CHANNEL_FDS 128
-
-/* Init to supervisor, once. */
-struct farewell {
-    int32_t wait_status;
-};
 
 /* Descriptors of init after its exec, the only ones it has. */
 enum { INIT_CONTROL = 3, INIT_READY = 4, INIT_ID_LOCK = 5 };

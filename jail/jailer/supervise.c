@@ -101,19 +101,19 @@ static void collect(struct watch *w)
     struct run *run = w->run;
     struct verdict *v = w->verdict;
     struct rusage usage = {0};
-    struct farewell farewell;
+    struct parcel said;
     struct failure failure;
     SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
     v->user_us = microseconds(&usage.ru_utime);
     v->system_us = microseconds(&usage.ru_stime);
     long n;
-    do /* an order that init left unread resets the connection, which is told before what init said; telling clears it */
-        n = SYS(__NR_recvfrom, run->control[0], &farewell, sizeof farewell, 0x40 /* MSG_DONTWAIT */, 0, 0);
-    while (n == -ECONNRESET || n == -EINTR);
-    if (n == sizeof farewell) {
-        v->known = true;
-        v->wait_status = farewell.wait_status;
-    }
+    do { /* an order that init left unread resets the connection, which is told before what init said; telling clears it */
+        n = SYS(__NR_recvfrom, run->control[0], &said, sizeof said, 0x40 /* MSG_DONTWAIT */, 0, 0);
+        if (n == sizeof said && said.kind == PARCEL_FAREWELL) {
+            v->known = true;
+            v->wait_status = said.wait_status;
+        }
+    } while (n > 0 || n == -ECONNRESET || n == -EINTR);
     /* The first record counts: a later one is only its consequence. */
     if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
         v->failure = failure;

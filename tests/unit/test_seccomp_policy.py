@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seccomp import Condition, Policy, PolicyError, Rule, action_name, action_number, evaluate
-from seccomp.program import _PROFILES
+from seccomp import Case, Condition, Policy, PolicyError, Rule, action_name, action_number, evaluate
+from seccomp.policy import When
+from seccomp.program import _PROFILES, profiles
 
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 HIGH = 0xDEADBEEF << 32
@@ -31,6 +32,23 @@ WRONG = {
     "no calls": ('default = "EPERM"\n[[rule]]\ncalls = []\naction = "allow"', "rule[0].calls"),
     "no action": ('default = "EPERM"\n[[rule]]\ncalls = ["read"]', "rule[0].action"),
     "twice": ('default = "EPERM"\n[[rule]]\ncalls = ["read", "read"]\naction = "allow"', ""),
+    "unknown base": ('base = "nosuch"', "base"),
+    "strict without a base": ('default = "EPERM"\nstrict = true', "strict"),
+    "unknown group": ('default = "EPERM"\n[[rule]]\ncalls = ["@x"]\naction = "allow"', "rule[0].calls"),
+    "left out of nothing": (
+        'default = "EPERM"\n[[rule]]\ncalls = ["@timer"]\nwithout = ["read"]\naction = "allow"',
+        "rule[0].without",
+    ),
+    "two groups with one call": (
+        'default = "EPERM"\n[[rule]]\ncalls = ["@timer"]\naction = "allow"\n[[rule]]\ncalls = ["@process"]\n'
+        'action = "kill"',
+        "rule[1].calls",
+    ),
+    "a wrong case": (
+        'default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\nwhen = [[{ arg = 0, is = 1 }]]\n'
+        'otherwise = { action = "EPERM" }',
+        "rule[0].otherwise",
+    ),
     "otherwise alone": (
         'default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\notherwise = "EPERM"',
         "rule[0]",
@@ -47,6 +65,8 @@ CONDITIONS = {
     "boolean": ("{ arg = 0, is = true }", "rule[0].when[0][0].is"),
     "no value": ("{ arg = 0 }", "rule[0].when[0][0].is"),
     "empty list": ("{ arg = 0, is = [] }", "rule[0].when[0][0].is"),
+    "two comparisons": ("{ arg = 0, is = 1, not = 2 }", "rule[0].when[0][0].not"),
+    "a list to be below": ("{ arg = 0, below = [1] }", "rule[0].when[0][0].below"),
     "unknown key": ("{ arg = 0, is = 1, equals = 2 }", "rule[0].when[0][0].equals"),
     "not a table": ("1", "rule[0].when[0][0]"),
     "nothing": ("", "rule[0].when[0]"),
@@ -115,7 +135,8 @@ def edges(rule: Rule | None) -> list[tuple[int, ...]]:
     values: list[set[int]] = (
         [{0, 0xFFFFFFFF, 2**64 - 1, 1 << 63} for _ in range(3)] + [{0, 2**64 - 1}] + [{0}] * 2
     )
-    for condition in [c for alternative in rule.when for c in alternative] if rule else []:
+    whens = [when for when, _ in rule.cases("kill")[0]] if rule else []
+    for condition in [c for when in whens for alternative in when for c in alternative]:
         near = {
             condition.value,
             condition.value + 1,
@@ -129,8 +150,9 @@ def edges(rule: Rule | None) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_default_program_means_what_the_policy_says(machine: str, strict: bool) -> None:
-    policy = DEFAULT.strict() if strict else DEFAULT
+@pytest.mark.parametrize("profile", profiles())
+def test_each_profile_compiles_to_what_it_says(profile: str, machine: str, strict: bool) -> None:
+    policy = Policy.named(profile).strict() if strict else Policy.named(profile)
     program, table = policy.compile(machine), policy.table(machine)
     for number in range(601):
         rule = table.get(number)
@@ -212,28 +234,40 @@ def test_strict_kills_for_every_refusal_but_the_probed() -> None:
 
 
 NUMBERS = st.integers(0, 2**32 - 1)
+ACTIONS = st.sampled_from(["allow", "log", "trap", "kill", "kill-thread", "EPERM", "ENOSYS", "EACCES"])
 
 
 @st.composite
 def conditions(draw: st.DrawFn) -> Condition:
     mask = draw(st.sampled_from([0xFFFFFFFF, 0xF, 0x7E020000, 2**64 - 1]) | st.integers(1, 2**64 - 1))
-    return Condition(draw(st.integers(0, 5)), draw(NUMBERS) & mask, mask)
+    op = draw(st.sampled_from(["==", "==", "!=", "<", "<=", ">", ">="]))
+    value = draw(NUMBERS | st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**32, 2**64 - 1]))
+    return Condition(draw(st.integers(0, 5)), value & mask, mask, op)
+
+
+@st.composite
+def cases(draw: st.DrawFn, depth: int = 2) -> str | Case | None:
+    """What a rule does otherwise: nothing, an action, or one step after another."""
+    if depth == 0 or draw(st.booleans()):
+        return draw(st.none() | ACTIONS)
+    return Case(draw(ACTIONS), draw(whens(1)), draw(cases(depth - 1)))
+
+
+def whens(least: int) -> st.SearchStrategy[When]:
+    alternative = st.lists(conditions(), min_size=1, max_size=3).map(tuple)
+    return st.lists(alternative, min_size=least, max_size=2).map(tuple)
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    actions = st.sampled_from(["allow", "log", "trap", "kill", "kill-thread", "EPERM", "ENOSYS", "EACCES"])
     names = draw(
         st.lists(st.sampled_from(["read", "write", "socket", "ioctl", "clone"]), unique=True, max_size=4)
     )
     rules = []
     for name in names:
-        when = draw(
-            st.lists(st.lists(conditions(), min_size=1, max_size=2).map(tuple), max_size=2).map(tuple)
-        )
-        otherwise = draw(st.none() | actions) if when else None
-        rules.append(Rule((name,), draw(actions), when, otherwise))
-    return Policy(tuple(rules), draw(actions), draw(actions))
+        when = draw(whens(0))
+        rules.append(Rule((name,), draw(ACTIONS), when, draw(cases()) if when else None))
+    return Policy(tuple(rules), draw(ACTIONS), draw(ACTIONS))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
