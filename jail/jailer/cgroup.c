@@ -170,6 +170,12 @@ bool cgroups_make(struct run *run, struct failure *f)
     TRY(f, STEP_CGROUP, plan->cgroups[0].line, read_membership(membership, sizeof membership));
     for (unsigned i = 0; i < plan->cgroup_count; i++)
         TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], name, membership));
+    return true;
+}
+
+bool cgroups_limit(const struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
     for (unsigned i = 0; i < plan->setting_count; i++) {
         const struct setting *s = &plan->settings[i];
         long done = write_file(find(plan, s->controller), s->file, s->value);
@@ -180,30 +186,41 @@ bool cgroups_make(struct run *run, struct failure *f)
     return true;
 }
 
-bool cgroups_open(const struct run *run, int *fds, struct failure *f)
+bool cgroups_open(const struct run *run, struct gates *g, struct failure *f)
 {
     for (unsigned i = 0; i < run->plan->cgroup_count; i++) {
         const struct cgroup *c = &run->plan->cgroups[i];
-        TRY(f, STEP_CGROUP, c->line, fds[i] = sys_open(c->folder, "tasks", O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0));
+        TRY(f, STEP_CGROUP, c->line, g->in[i] = sys_open(c->folder, "tasks", O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0));
+        TRY(f, STEP_CGROUP, c->line, g->out[i] = sys_open(c->parent, "tasks", O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0));
     }
     return true;
+}
+
+/* On the jail's side, with the supervisor's right. A thread that moves itself, and nothing but itself, spares the
+ * kernel the lock that all forks and exits share, and so a wait of milliseconds for every processor. */
+static bool move(const struct run *run, const int *fds, struct failure *f)
+{
+    for (unsigned i = 0; i < run->plan->cgroup_count; i++) {
+        TRY(f, STEP_CGROUP_JOIN, run->plan->cgroups[i].line, sys_write(fds[i], "0", 1));
+        sys_close(fds[i]);
+    }
+    return true;
+}
+
+bool cgroups_enter(const struct run *run, const struct gates *g, struct failure *f)
+{
+    return move(run, g->in, f);
+}
+
+bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f)
+{
+    return move(run, g->out, f);
 }
 
 void cgroups_reclaim(const struct run *run)
 {
     for (unsigned i = 0; i < run->plan->cgroup_count; i++)
         reclaim(run->plan->cgroups[i].parent);
-}
-
-/* On the jail's side, with the supervisor's right. A thread that moves itself, and nothing but itself, spares the
- * kernel the lock that all forks and exits share, and so a wait of milliseconds for every processor. */
-bool cgroups_join(const struct run *run, const int *fds, unsigned count, struct failure *f)
-{
-    for (unsigned i = 0; i < run->plan->cgroup_count; i++) {
-        TRY(f, STEP_CGROUP_JOIN, run->plan->cgroups[i].line, i < count ? sys_write(fds[i], "0", 1) : -EBADF);
-        sys_close(fds[i]);
-    }
-    return true;
 }
 
 /* The number behind `key` in a file of "key number" lines, or the only number if key is ""; -1 if there is none. */
@@ -235,6 +252,8 @@ static int64_t read_number(const struct plan *plan, const char *controller, cons
 
 void cgroups_read(const struct run *run, struct verdict *v)
 {
+    if (run->plan->cgroup_count == 0 || run->plan->cgroups[0].folder < 0)
+        return; /* never made, or read and removed already */
     v->oom_kills = read_number(run->plan, "memory", "memory.oom_control", "oom_kill");
     if (run->outcome < 0)
         return; /* nobody asked for the rest */

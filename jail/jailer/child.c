@@ -16,14 +16,14 @@ void give_up(int errors, const struct failure *f, int status)
     sys_exit(status);
 }
 
-/* The supervisor says go twice: when the ids are mapped, and when the cgroups are made. What the root is built of
- * comes before the first. */
+/* The supervisor says go twice here: when the ids are mapped, and when the cgroups are made. What the root is built
+ * of comes before the first. */
 static bool hear(struct run *run, int *fds, unsigned *count, struct failure *f)
 {
     struct parcel p;
     do {
         long n = step_fault(STEP_GO) ? -EIO : channel_receive(run->control[1], &p, sizeof p, fds, count);
-        if (n == 0)
+        if (n == 0 || n == -ECONNRESET)
             sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
         TRY(f, STEP_GO, 0, n);
         if (p.kind == PARCEL_TREES)
@@ -42,11 +42,16 @@ static bool hear_go(struct run *run, struct failure *f)
     return true;
 }
 
-static bool join_cgroups(struct run *run, struct failure *f)
+static bool enter_cgroups(struct run *run, struct failure *f)
 {
     int fds[CHANNEL_FDS];
-    unsigned count;
-    return hear(run, fds, &count, f) && cgroups_join(run, fds, count, f);
+    unsigned count, half = run->plan->cgroup_count;
+    if (!hear(run, fds, &count, f))
+        return false;
+    TRY(f, STEP_GO, 0, count == 2 * half ? 0 : -EBADF);
+    memcpy(run->gates.in, fds, half * sizeof(int));
+    memcpy(run->gates.out, fds + half, half * sizeof(int));
+    return cgroups_enter(run, &run->gates, f);
 }
 
 static bool let_go_of_supervisor(struct run *run, struct failure *f)
@@ -149,7 +154,7 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
-    join_cgroups,        /* before the fork: all that follows is accounted for */
+    enter_cgroups,       /* before the fork: the payload is born in them */
     hide_cgroup,         /* after we moved, while we may still create namespaces */
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
@@ -165,6 +170,8 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
 static bool become_init(const struct run *run, int ready, unsigned payload_pid, int *errors, struct failure *f)
 {
     LINE(pid, 16);
+    if (!cgroups_leave(run, &run->gates, f))
+        return false;
     line_number(&pid, payload_pid, 10);
     const char *const argv[] = {INIT_NAME, pid.data, NULL}, *const environment[] = {NULL};
     int source[] = {run->control[1], ready, run->id_lock}, copy[3], keep[5], count = 0;

@@ -28,6 +28,8 @@ __attribute__((noreturn)) static void finish(int wait_status)
     SYS(__NR_kill, -1, SIGKILL);
     while (SYS(__NR_wait4, -1, 0, __WALL, 0) > 0)
         ;
+    farewell.kind = PARCEL_GONE;
+    sys_write(INIT_CONTROL, &farewell, sizeof farewell);
     sys_exit(0);
 }
 
@@ -50,7 +52,10 @@ static void obey(void)
     if (n != sizeof order)
         sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
     int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
+    struct parcel stopped = {.kind = PARCEL_STOPPED};
     SYS(__NR_kill, whom, order.signal);
+    if (order.signal == SIGSTOP)
+        sys_write(INIT_CONTROL, &stopped, sizeof stopped);
 }
 
 void init_main(int pid)
@@ -60,7 +65,8 @@ void init_main(int pid)
     harden();
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (children < 0 || sys_write(INIT_READY, "", 1) != 1)
+    struct parcel go;
+    if (children < 0 || sys_read(INIT_CONTROL, &go, sizeof go) != sizeof go || sys_write(INIT_READY, "", 1) != 1)
         sys_exit(125);
     sys_close(INIT_READY);
     for (;;) {

@@ -86,16 +86,23 @@ static bool wait_for_network(struct run *run, struct failure *f)
     return true;
 }
 
-/* The second go carries the way into the cgroups, which are made while the jail builds its root. */
+/* The second go carries the ways into the cgroups, which are made while the jail builds its root; the third lets init
+ * let the payload go, when the limits are set. */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
-    int fds[MAX_CGROUPS];
+    struct gates g;
+    int fds[2 * MAX_CGROUPS];
     unsigned count = run->plan->cgroup_count;
-    if (!cgroups_make(run, f) || !cgroups_open(run, fds, f))
+    if (!cgroups_make(run, f) || !cgroups_open(run, &g, f))
         return false;
-    TRY(f, STEP_GO, 0, say_go(run, fds, count));
-    for (unsigned i = 0; i < count; i++)
+    memcpy(fds, g.in, count * sizeof(int));
+    memcpy(fds + count, g.out, count * sizeof(int));
+    TRY(f, STEP_GO, 0, say_go(run, fds, 2 * count));
+    for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
+    if (!cgroups_limit(run, f))
+        return false;
+    TRY(f, STEP_GO, 0, say_go(run, NULL, 0));
     cgroups_reclaim(run); /* while the jail is busy with itself */
     return true;
 }

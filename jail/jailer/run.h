@@ -6,6 +6,12 @@
 #include "step.h"
 #include "sys.h"
 
+/* The ways into this run's cgroups, and back into the caller's. Init leaves again when the payload is born, so that
+ * the cgroups are empty, and can be removed, before init and the namespaces have come to their end. */
+struct gates {
+    int in[MAX_CGROUPS], out[MAX_CGROUPS];
+};
+
 struct run {
     struct plan *plan;
     char **argv, **environment; /* of the payload */
@@ -21,6 +27,7 @@ struct run {
     uint64_t ignored;        /* signals that the caller ignores: not ours to handle (nohup) */
 
     int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
+    struct gates gates;      /* on the jail's side */
     int64_t start_us;
 };
 
@@ -42,13 +49,15 @@ struct order {
     uint32_t whom;
 };
 
-/* All other messages. To the jail's side, before init: the trees of the bind nodes from `first` up to `end`, all of
- * which are there; and the word to go on, with the id lock the first time, with the ways into the cgroups the
- * second. To the supervisor: that the network is made; and, once, from init, how the payload ended. */
-enum parcel_kind { PARCEL_TREES, PARCEL_GO, PARCEL_NETWORK, PARCEL_FAREWELL };
+/* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
+ * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made, with
+ * the gates; last, to init, when their limits are set. To the supervisor: that the network is made; from init, how
+ * the payload ended; that no process of the jail but init is left; and that all of them have been told to stop. */
+enum parcel_kind { PARCEL_TREES, PARCEL_GO, PARCEL_NETWORK, PARCEL_FAREWELL, PARCEL_GONE, PARCEL_STOPPED };
 
 struct parcel {
     uint32_t kind, first, end;
+    uint32_t bare; /* the trees lack their attributes: the kernel is too old (classic.c) */
     int32_t wait_status;
 };
 
@@ -92,8 +101,10 @@ int ids_owner_namespace(unsigned uid, unsigned gid, unsigned host_uid, unsigned 
 
 /* cgroup.c */
 bool cgroups_make(struct run *run, struct failure *f);
-bool cgroups_open(const struct run *run, int *fds, struct failure *f); /* one a cgroup, for cgroups_join there */
-bool cgroups_join(const struct run *run, const int *fds, unsigned count, struct failure *f);
+bool cgroups_limit(const struct run *run, struct failure *f);
+bool cgroups_open(const struct run *run, struct gates *g, struct failure *f);
+bool cgroups_enter(const struct run *run, const struct gates *g, struct failure *f); /* the caller itself */
+bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f);
 void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run);

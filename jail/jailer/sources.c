@@ -53,6 +53,7 @@ bool sources_send(struct run *run, struct failure *f)
         bool absent = bind && plan->nodes[i].tree < 0;
         if (count > 0 && (last || absent || count == CHANNEL_FDS)) {
             p.end = i;
+            p.bare = tree_bare();
             TRY(f, STEP_SOURCE, 0, channel_send(run->control[0], &p, sizeof p, fds, count));
             count = 0;
         }
@@ -66,6 +67,8 @@ bool sources_send(struct run *run, struct failure *f)
 
 void sources_take(struct run *run, const struct parcel *p, const int *fds, unsigned count)
 {
+    if (p->bare)
+        tree_set_bare();
     for (unsigned i = p->first, taken = 0; i < p->end && i < run->plan->node_count && taken < count; i++)
         if (run->plan->nodes[i].kind == NODE_BIND)
             run->plan->nodes[i].tree = fds[taken++];

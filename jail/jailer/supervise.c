@@ -15,6 +15,7 @@ struct watch {
     struct run *run;
     struct verdict *verdict;
     int64_t timeout_at, kill_at;
+    bool silent; /* init has closed its end */
 };
 
 static void order(struct watch *w, int signal, enum whom whom)
@@ -47,9 +48,8 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
         w->verdict->asked_to_stop = true;
         end_soon(w);
         break;
-    case SIGTSTP: /* the terminal's stop key: the jail first, then ourselves, so that the shell sees us stopped */
+    case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
         order(w, SIGSTOP, EVERYONE);
-        SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
         break;
     case SIGCONT:
         order(w, signal, EVERYONE);
@@ -95,25 +95,40 @@ static int64_t microseconds(const struct __kernel_old_timeval *t)
     return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
 }
 
+/* What init says, as far as it has said it. An order that it left unread resets the connection, which is told before
+ * what it said; telling clears it. */
+static void hear_init(struct watch *w)
+{
+    struct parcel said;
+    long n;
+    do {
+        n = SYS(__NR_recvfrom, w->run->control[0], &said, sizeof said, 0x40 /* MSG_DONTWAIT */, 0, 0);
+        if (n != sizeof said)
+            continue;
+        if (said.kind == PARCEL_FAREWELL) {
+            w->verdict->known = true;
+            w->verdict->wait_status = said.wait_status;
+        } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
+            cgroups_read(w->run, w->verdict);
+            cgroups_remove(w->run);
+        } else if (said.kind == PARCEL_STOPPED) { /* nobody inside reads the terminal any more: the shell may */
+            SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+        }
+    } while (n > 0 || n == -ECONNRESET || n == -EINTR);
+    w->silent = n == 0;
+}
+
 /* Everything of the jail is gone: collect what init said, what failed, what it all used. */
 static void collect(struct watch *w)
 {
     struct run *run = w->run;
     struct verdict *v = w->verdict;
     struct rusage usage = {0};
-    struct parcel said;
     struct failure failure;
     SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
     v->user_us = microseconds(&usage.ru_utime);
     v->system_us = microseconds(&usage.ru_stime);
-    long n;
-    do { /* an order that init left unread resets the connection, which is told before what init said; telling clears it */
-        n = SYS(__NR_recvfrom, run->control[0], &said, sizeof said, 0x40 /* MSG_DONTWAIT */, 0, 0);
-        if (n == sizeof said && said.kind == PARCEL_FAREWELL) {
-            v->known = true;
-            v->wait_status = said.wait_status;
-        }
-    } while (n > 0 || n == -ECONNRESET || n == -EINTR);
+    hear_init(w);
     /* The first record counts: a later one is only its consequence. */
     if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
         v->failure = failure;
@@ -123,12 +138,16 @@ static void collect(struct watch *w)
 void supervise(struct run *run, struct verdict *v)
 {
     int64_t timeout = run->plan->timeout_ms;
-    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER};
-    struct pollfd wait[] = {{.fd = run->init, .events = POLLIN}, {.fd = run->signals, .events = POLLIN}};
+    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false};
+    struct pollfd wait[] = {{.fd = run->init, .events = POLLIN},
+                            {.fd = run->signals, .events = POLLIN},
+                            {.fd = run->control[0], .events = POLLIN}};
     do {
         struct __kernel_timespec t;
-        wait[0].revents = wait[1].revents = 0;
-        SYS(__NR_ppoll, wait, 2, until(&w, &t), 0, 8);
+        wait[0].revents = wait[1].revents = wait[2].revents = 0;
+        SYS(__NR_ppoll, wait, w.silent ? 2 : 3, until(&w, &t), 0, 8);
+        if (wait[2].revents)
+            hear_init(&w);
         if (wait[1].revents)
             take_signals(&w);
         check_clock(&w);

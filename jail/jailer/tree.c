@@ -20,8 +20,18 @@ struct attributes {
     uint64_t set, clear, propagation, userns_fd;
 };
 
-/* Known from the first try; a child inherits it with the memory. */
-static bool no_setattr;
+/* Known from the first try: Linux 5.6 to 5.11 have detached mounts, but no attributes for them. */
+static bool bare;
+
+bool tree_bare(void)
+{
+    return bare;
+}
+
+void tree_set_bare(void)
+{
+    bare = true;
+}
 
 static long set_attributes(int mount, unsigned flags, int owners)
 {
@@ -60,7 +70,7 @@ int tree_clone(int fd, unsigned flags, int owners)
     long tree = SYS(__NR_open_tree, fd, "", how);
     long done = tree < 0 ? tree : set_attributes((int)tree, flags, owners);
     if (done == -ENOSYS && tree >= 0 && owners < 0) {
-        no_setattr = true; /* Linux 5.6 to 5.11: tree_attach does it, the classic way */
+        bare = true;
         done = 0;
     }
     return (int)keep_or_close(tree, done);
@@ -105,7 +115,7 @@ int tree_make(const char *type, const char *options, unsigned flags)
 long tree_attach(int root, int tree, int target, unsigned flags)
 {
     long done = SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-    return done < 0 || !no_setattr ? done : classic_restrict(root, tree, flags);
+    return done < 0 || !bare ? done : classic_restrict(root, tree, flags);
 }
 
 long tree_restrict(int root, int mount, unsigned flags)

@@ -11,6 +11,10 @@ int tree_find(const char *path);
  * and on all mounts below it), and mapped by the user namespace `owners` if that is not -1. */
 int tree_clone(int fd, unsigned flags, int owners);
 
+/* Whether clones lack their attributes, for want of mount_setattr(2), and tree_attach must give them. */
+bool tree_bare(void);
+void tree_set_bare(void);
+
 /* A new mount of a file system with options "key=value,flag". */
 int tree_make(const char *type, const char *options, unsigned flags);
 

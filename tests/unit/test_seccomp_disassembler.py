@@ -37,7 +37,7 @@ def test_a_small_program() -> None:
 def test_every_instruction_has_a_text() -> None:
     codes = [0x00, 0x80, 0x60, 0x01, 0x81, 0x61, 0x02, 0x03, 0x07, 0x87, 0x84, 0x04, 0x14, 0x24, 0x34, 0x44, 0x54, 0x64,
              0x74, 0xA4, 0x0C, 0x3C, 0x05, 0x15, 0x25, 0x35, 0x45, 0x1D, 0x20]  # fmt: skip
-    program = [(code, 0, 0, 0 if code in (0x05,) else 4) for code in codes] + [(0x16, 0, 0, 0)]
+    program = [(code, 0, 0, 0 if code == 0x05 else 4) for code in codes] + [(0x16, 0, 0, 0)]
     lines = disassemble(b"".join(struct.pack("<HBBI", *each) for each in program)).splitlines()
     assert len(lines) == len(program) and lines[-1].endswith("return a") and "a = m[4]" in lines[2]
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from unit.seccomp_scripts import MORE
 
 import seccomp
 
@@ -102,7 +103,9 @@ def t(call):
     print(result if isinstance(result, (int, str, bytes, type(None))) else "object")
 f = s.SyscallFilter(s.ALLOW)
 out = tempfile.TemporaryFile()
+def both(): f.export_pfc(out); f.export_bpf(out)
 """
+SCRIPTS |= MORE
 END = """
 sys.stdout.flush(); out.seek(0); sys.stdout.buffer.write(out.read())
 """
@@ -133,6 +136,14 @@ def has_binding() -> bool:
 def test_same_results_errors_and_programs_as_the_librarys_binding(script: str, tmp_path: Path) -> None:
     here = str(Path(seccomp.__file__).parent.parent)
     assert run(sys.executable, script, here, tmp_path) == run(SYSTEM_PYTHON, script, "", tmp_path)
+
+
+@pytest.mark.skipif(not has_binding(), reason="python3-seccomp is not installed")
+def test_the_number_of_compared_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    exporting = sum("both()" in script or "export" in script for script in SCRIPTS.values())
+    with capsys.disabled():
+        print(f"\n{len(SCRIPTS)} scripts are compared with python3-seccomp, {exporting} of them with PFC and BPF")
+    assert exporting >= 25
 
 
 def test_freed_and_merged_filters_do_no_harm() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -144,8 +145,20 @@ def edges(rule: Rule | None) -> list[tuple[int, ...]]:
             condition.value | condition.mask,
         }
         values[condition.arg] |= near | {value ^ HIGH for value in near}
-    points = list(product(*values))
-    return points[:: max(1, len(points) // 4000)]
+    columns = [sorted(column) for column in values]
+    count = prod(map(len, columns))
+    if count <= 4000:
+        return list(product(*columns))
+    return [_point(columns, index) for index in range(0, count, count // 4000)]
+
+
+def _point(columns: list[list[int]], index: int) -> tuple[int, ...]:
+    """One element of the columns' product, which may be too large to be made."""
+    point = []
+    for column in columns:
+        index, place = divmod(index, len(column))
+        point.append(column[place])
+    return tuple(point)
 
 
 @pytest.mark.parametrize("strict", [False, True])
