@@ -54,8 +54,11 @@ static void obey(void)
     int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
     struct parcel stopped = {.kind = PARCEL_STOPPED};
     SYS(__NR_kill, whom, order.signal);
-    if (order.signal == SIGSTOP)
-        sys_write(INIT_CONTROL, &stopped, sizeof stopped);
+    if (order.signal != SIGSTOP)
+        return;
+    /* Told to stop is not stopped: it might still take from the terminal what is meant for the shell. */
+    SYS(__NR_waitid, P_PID, payload_pid, 0, WSTOPPED | WEXITED | WNOWAIT, 0);
+    sys_write(INIT_CONTROL, &stopped, sizeof stopped);
 }
 
 void init_main(int pid)
@@ -66,6 +69,8 @@ void init_main(int pid)
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
     struct parcel go;
+    /* As the payload does itself: whoever of the two comes first, an order to its group finds the group. */
+    SYS(__NR_setpgid, pid, pid);
     if (children < 0 || sys_read(INIT_CONTROL, &go, sizeof go) != sizeof go || sys_write(INIT_READY, "", 1) != 1)
         sys_exit(125);
     sys_close(INIT_READY);

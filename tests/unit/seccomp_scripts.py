@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the scripts are texts
 """Scripts for two bindings of libseccomp, which must print the same and export the same programs.
 
 In the spirit of libseccomp's own regression scripts, subject by subject, written anew: `f` is a filter, `out` an
@@ -17,7 +18,7 @@ both()
 """,
     "many levels": """
 f.reset(s.KILL)
-for size in 0, 4096: f.add_rule_exactly(s.ALLOW, 'read', s.Arg(0, s.EQ, 0), s.Arg(1, s.NE, 0), s.Arg(2, s.LT, 2**63 - size))
+f.add_rule_exactly(s.ALLOW, 'read', s.Arg(0, s.EQ, 0), s.Arg(1, s.NE, 0), s.Arg(2, s.LT, 2**63))
 f.add_rule_exactly(s.ALLOW, 'write', s.Arg(0, s.EQ, 1), s.Arg(1, s.NE, 0), s.Arg(2, s.LE, 9), s.Arg(3, s.GE, 1))
 both()
 """,
@@ -30,9 +31,9 @@ for number in range(100, 200): f.add_rule_exactly(s.ALLOW, number)
 both()
 """,
     "every action": """
-f.add_rule(s.KILL, 'read'); f.add_rule(s.KILL_PROCESS, 'stat'); f.add_rule(s.TRAP, 'write'); f.add_rule(s.ERRNO(0), 'close')
-f.add_rule(s.ERRNO(4095), 'open'); f.add_rule(s.TRACE(1234), 'brk'); f.add_rule(s.LOG, 'rt_sigreturn'); f.add_rule(s.NOTIFY, 'dup')
-t(lambda: f.add_rule(s.ALLOW, 'poll')); both()
+for number, action in enumerate((s.KILL, s.KILL_PROCESS, s.TRAP, s.ERRNO(0), s.ERRNO(4095), s.TRACE(1234), s.LOG, s.NOTIFY, s.ALLOW)):
+    t(lambda: f.add_rule(action, number))
+both()
 """,
     "every comparison": """
 f.reset(s.TRAP)
@@ -102,7 +103,7 @@ both()
     "multiplexed sockets and IPC": """
 f.add_arch(s.Arch('x86')); f.add_arch(s.Arch('x32'))
 for call in 'socket', 'connect', 'accept', 'accept4', 'shutdown', 'recvmmsg', 'semop', 'semtimedop', 'msgget', 'shmat', 'shmctl':
-    f.add_rule(s.ERRNO(5), call); f.add_rule(s.KILL, call, s.Arg(0, s.EQ, 9)) if False else None
+    f.add_rule(s.ERRNO(5), call)
 t(lambda: f.add_rule(s.KILL, 'socket', s.Arg(0, s.EQ, 1))); t(lambda: f.add_rule_exactly(s.KILL, 'connect')); both()
 """,
     "merging architectures": """

@@ -69,7 +69,10 @@ def test_cases_are_asked_in_their_order() -> None:
         rule(
             '["kill"]',
             """when = [[{ arg = 1, is = 0 }]]
-otherwise = { action = "EACCES", when = [[{ arg = 0, above = 5 }]], otherwise = { action = "log", when = [[{ arg = 1, is = 9 }]] } }""",
+[rule.otherwise]
+action = "EACCES"
+when = [[{ arg = 0, above = 5 }]]
+otherwise = { action = "log", when = [[{ arg = 1, is = 9 }]] }""",
         )
     )
     program = made.compile("x86_64")
@@ -144,10 +147,15 @@ def test_optional_calls_need_not_exist() -> None:
 @pytest.mark.parametrize(
     ("call", "machine", "number"),
     [
-        ("listns", "x86_64", 470), ("mseal", "aarch64", 462), ("uretprobe", "x86_64", 335), ("uretprobe", "aarch64", None),
-        ("riscv_hwprobe", "riscv64", 258), ("memfd_secret", "x86_64", 447), ("cachestat", "ppc64le", 451),
+        ("listns", "x86_64", 470),
+        ("mseal", "aarch64", 462),
+        ("uretprobe", "x86_64", 335),
+        ("uretprobe", "aarch64", None),
+        ("riscv_hwprobe", "riscv64", 258),
+        ("memfd_secret", "x86_64", 447),
+        ("cachestat", "ppc64le", 451),
     ],
-)  # fmt: skip
+)
 def test_calls_newer_than_the_library_work_by_number(call: str, machine: str, number: int | None) -> None:
     made = policy(rule(f'["{call}"]'))
     assert list(made.table(machine)) == ([] if number is None else [number])

@@ -15,7 +15,8 @@ from seccomp.disassembler import action_text
 
 def test_a_small_program() -> None:
     policy = Policy.from_toml(
-        'default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\nwhen = [[{ arg = 1, mask = 3, is = 1 }]]'
+        'default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"\n'
+        "when = [[{ arg = 1, mask = 3, is = 1 }]]"
     )
     text = disassemble(policy.compile("x86_64"))
     assert text.splitlines() == [
@@ -35,8 +36,37 @@ def test_a_small_program() -> None:
 
 
 def test_every_instruction_has_a_text() -> None:
-    codes = [0x00, 0x80, 0x60, 0x01, 0x81, 0x61, 0x02, 0x03, 0x07, 0x87, 0x84, 0x04, 0x14, 0x24, 0x34, 0x44, 0x54, 0x64,
-             0x74, 0xA4, 0x0C, 0x3C, 0x05, 0x15, 0x25, 0x35, 0x45, 0x1D, 0x20]  # fmt: skip
+    codes = [
+        0x00,
+        0x80,
+        0x60,
+        0x01,
+        0x81,
+        0x61,
+        0x02,
+        0x03,
+        0x07,
+        0x87,
+        0x84,
+        0x04,
+        0x14,
+        0x24,
+        0x34,
+        0x44,
+        0x54,
+        0x64,
+        0x74,
+        0xA4,
+        0x0C,
+        0x3C,
+        0x05,
+        0x15,
+        0x25,
+        0x35,
+        0x45,
+        0x1D,
+        0x20,
+    ]
     program = [(code, 0, 0, 0 if code == 0x05 else 4) for code in codes] + [(0x16, 0, 0, 0)]
     lines = disassemble(b"".join(struct.pack("<HBBI", *each) for each in program)).splitlines()
     assert len(lines) == len(program) and lines[-1].endswith("return a") and "a = m[4]" in lines[2]
@@ -44,9 +74,16 @@ def test_every_instruction_has_a_text() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0x7FFF0000, "allow"), (0x50001, "errno EPERM"), (0x50FFF, "errno 4095"), (0x7FF00007, "trace 7"), (5, "kill-thread 5"),
-     (0x80000000, "kill-process"), (0x12340000, "0x12340000")],
-)  # fmt: skip
+    [
+        (0x7FFF0000, "allow"),
+        (0x50001, "errno EPERM"),
+        (0x50FFF, "errno 4095"),
+        (0x7FF00007, "trace 7"),
+        (5, "kill-thread 5"),
+        (0x80000000, "kill-process"),
+        (0x12340000, "0x12340000"),
+    ],
+)
 def test_results_in_words(value: int, text: str) -> None:
     assert action_text(value) == text
 

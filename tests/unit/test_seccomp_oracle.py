@@ -19,7 +19,7 @@ from seccomp import Arch, Arg, Attr, Condition, Policy, PolicyError, Rule, Sysca
 REPOSITORY = str(Path(seccomp.__file__).parent.parent)
 
 
-def compile_by_libseccomp(policy: Policy, machine: str) -> bytes:
+def compile_by_libseccomp(policy: Policy, machine: str, tree: bool = True) -> bytes:
     """The same policy as libseccomp's rules.
 
     It refuses actions that are the default's, so each has a stand-in, replaced in the return instructions.
@@ -32,7 +32,7 @@ def compile_by_libseccomp(policy: Policy, machine: str) -> bytes:
 
     built = SyscallFilter(stand_in("default " + policy.default))
     built.set_attr(Attr.ACT_BADARCH, stand_in(policy.foreign))
-    built.set_attr(Attr.CTL_OPTIMIZE, 2)
+    built.set_attr(Attr.CTL_OPTIMIZE, 2 if tree else 1)
     if not built.exist_arch(Arch(machine)):
         built.add_arch(Arch(machine))
         built.remove_arch(Arch())
