@@ -220,7 +220,8 @@ bool cgroups_leave(const struct run *run, const struct gates *g, struct failure 
 void cgroups_reclaim(const struct run *run)
 {
     for (unsigned i = 0; i < run->plan->cgroup_count; i++)
-        reclaim(run->plan->cgroups[i].parent);
+        if (run->plan->cgroups[i].parent >= 0)
+            reclaim(run->plan->cgroups[i].parent);
 }
 
 /* The number behind `key` in a file of "key number" lines, or the only number if key is ""; -1 if there is none. */

@@ -37,8 +37,10 @@ static bool raise_limits(struct run *run, struct failure *f)
     for (unsigned i = 0; i < run->plan->limit_count; i++) {
         const struct limit *l = &run->plan->limits[i];
         uint64_t now[2];
+        if (!l->exact)
+            continue;
         TRY(f, STEP_RAISE, l->line, SYS(__NR_prlimit64, 0, l->resource, 0, now));
-        if (!l->exact || l->hard <= now[1])
+        if (l->hard <= now[1])
             continue;
         now[1] = l->hard;
         TRY(f, STEP_RAISE, l->line, SYS(__NR_prlimit64, run->pid, l->resource, now, 0));
@@ -103,7 +105,6 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
     if (!cgroups_limit(run, f))
         return false;
     TRY(f, STEP_GO, 0, say_go(run, NULL, 0));
-    cgroups_reclaim(run); /* while the jail is busy with itself */
     return true;
 }
 

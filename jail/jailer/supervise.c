@@ -15,7 +15,8 @@ struct watch {
     struct run *run;
     struct verdict *verdict;
     int64_t timeout_at, kill_at;
-    bool silent; /* init has closed its end */
+    bool silent;  /* init has closed its end */
+    bool started; /* the payload runs, or never will */
 };
 
 static void order(struct watch *w, int signal, enum whom whom)
@@ -138,16 +139,24 @@ static void collect(struct watch *w)
 void supervise(struct run *run, struct verdict *v)
 {
     int64_t timeout = run->plan->timeout_ms;
-    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false};
+    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false, false};
     struct pollfd wait[] = {{.fd = run->init, .events = POLLIN},
                             {.fd = run->signals, .events = POLLIN},
-                            {.fd = run->control[0], .events = POLLIN}};
+                            {.fd = run->control[0], .events = POLLIN},
+                            {.fd = run->errors[0], .events = POLLIN}};
     do {
         struct __kernel_timespec t;
-        wait[0].revents = wait[1].revents = wait[2].revents = 0;
-        SYS(__NR_ppoll, wait, w.silent ? 2 : 3, until(&w, &t), 0, 8);
+        if (w.silent)
+            wait[2].fd = -1; /* poll passes over it */
+        if (w.started)
+            wait[3].fd = -1;
+        SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
         if (wait[2].revents)
             hear_init(&w);
+        if (wait[3].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
+            w.started = true;
+            cgroups_reclaim(run);
+        }
         if (wait[1].revents)
             take_signals(&w);
         check_clock(&w);
