@@ -154,13 +154,13 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
-    enter_cgroups,       /* before the fork: the payload is born in them */
-    hide_cgroup,         /* after we moved, while we may still create namespaces */
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */
-    shrink_bounding_set, /* takes a while, as the network does: last before that is waited for */
-    network_join,        /* the last thing that needs a capability; from here on there is one thread */
+    shrink_bounding_set, /* takes a while; the network and the cgroups are being made meanwhile */
+    network_join,        /* from here on there is one thread */
+    enter_cgroups,       /* before the fork: the payload is born in them */
+    hide_cgroup,         /* after we moved; the last thing that needs a capability */
     drop_privileges,     /* before the fork: init needs no capability either */
     no_new_privileges,   /* for init and payload; what an unprivileged Landlock and seccomp ask for */
 };

@@ -84,7 +84,7 @@ static void payload(void *unused)
         give_up(errors, &f, 125);
     SYS(__NR_setpgid, 0, 0); /* a group of its own in init's session: not a leader, it cannot gain a terminal */
     SYS(__NR_umask, plan->umask);
-    signals_reset();
+    signals_reset(run->ignored);
     done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
     if (done < 0)
         failed(&f, STEP_CWD, 0, -done);

@@ -151,7 +151,7 @@ bool confine_seccomp(const struct plan *plan, struct failure *f);
 /* signals.c */
 uint64_t signals_ignored(void);
 int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
-void signals_reset(void);                 /* default dispositions, nothing blocked */
+void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
 
 /* run.c */
 int64_t clock_us(void);

@@ -28,6 +28,8 @@ uint64_t signals_ignored(void)
     return set;
 }
 
+static const int harmless[] = {SIGPIPE, SIGXFSZ, SIGTTOU}; /* to the supervisor */
+
 int signals_take(uint64_t ignored)
 {
     struct kernel_sigaction standard = {0};
@@ -37,18 +39,21 @@ int signals_take(uint64_t ignored)
     /* The outcome's reader may be gone, its file at a limit, the terminal another's: that must not end a run that
      * still has its cgroup to remove. */
     struct kernel_sigaction ignore = {.handler = (void *)SIG_IGN};
-    static const int harmless[] = {SIGPIPE, SIGXFSZ, SIGTTOU};
     for (unsigned i = 0; i < COUNT(harmless); i++)
         SYS(__NR_rt_sigaction, harmless[i], &ignore, 0, 8);
     long done = SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     return done < 0 ? (int)done : (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-void signals_reset(void)
+void signals_reset(uint64_t ignored)
 {
     struct kernel_sigaction standard = {0};
     uint64_t none = 0;
+    /* execve resets handlers, but what is ignored stays ignored: the caller's, and ours. */
+    for (unsigned i = 0; i < COUNT(harmless); i++)
+        ignored |= BIT(harmless[i]);
     for (int n = 1; n <= SIGNALS; n++)
-        SYS(__NR_rt_sigaction, n, &standard, 0, 8); /* KILL and STOP refuse, and need none */
+        if (ignored & BIT(n))
+            SYS(__NR_rt_sigaction, n, &standard, 0, 8);
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
 }
