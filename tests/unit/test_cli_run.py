@@ -195,7 +195,8 @@ MAIN = f"import sys; sys.path.insert(0, {ROOT!r}); from jail.cli import main; sy
 def with_stdout(target: str, *words: str) -> tuple[int, bytes]:
     """Status and stderr of a command whose stdout is what the shell makes of the redirection `target`."""
     shell = ["/bin/sh", "-c", f'exec "$@" >{target}', "sh", sys.executable, "-I", "-S", "-c", MAIN, *words]
-    done = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
+    home = {**os.environ, "HOME": "/"}  # `cache path` names a folder below it
+    done = subprocess.run(shell, stderr=subprocess.PIPE, env=home, check=False)
     return done.returncode, done.stderr
 
 
