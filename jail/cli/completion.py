@@ -19,7 +19,10 @@ def completion(shell: str) -> str:
 
 def values(option: Option) -> tuple[str, ...]:
     """The fixed words that an option's value can be."""
-    return {"root": ("host",), "seccomp": ("default", "off")}.get(option.name, option.choices)
+    if option.name == "seccomp":
+        import seccomp
+        return (*seccomp.profiles(), "off")
+    return ("host",) if option.name == "root" else option.choices
 
 
 def takes_path(option: Option) -> bool:

@@ -99,7 +99,8 @@ RUN_OPTIONS = (
            sets="timeout"),
 
     Option("seccomp", TEXT, "NAME|FILE|off", PROTECTION, "the system calls that are allowed: a profile's "
-           "name, a policy file (with a slash or ending in .toml), or off for all", default="default"),
+           "name, a policy file (with a slash or ending in .toml or .json), or off for all",
+           default="default"),
     Option("strict", FLAG, "", PROTECTION, "a refused system call kills the program instead of failing"),
     Option("no-landlock", FLAG, "", PROTECTION, "leave out the second wall around files"),
     Option("allow-weaker", TEXT, "WHAT", PROTECTION, "accept that this host cannot hold WHAT in full; "

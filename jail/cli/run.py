@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jail.spec import Jail
+
 
 def run(parsed: Parsed, key: tuple[str, str] | None,
         become: Callable[[Plan, Sequence[str]], object] = exec_jailer) -> int:
@@ -63,15 +65,22 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
         sources.add(path)
         settings = read_config(path) + settings
     jail = make_jail(settings)
-    if jail.seccomp != "off":
-        sources.add(jail.seccomp if is_policy_file(jail.seccomp) else shipped_policy(jail.seccomp))
+    for policy in policies_of(jail):
+        sources.add(policy)
     program = load_program(jail)
     host = Host.probe()
     sources.add_cgroups(host)
     return build_plan(jail, command, host, outcome=make_outcome(settings), program=program)
 
 
-def shipped_policy(name: str) -> str:
-    """The file of a shipped profile."""
+def policies_of(jail: Jail) -> list[str]:
+    """The files that the jail's system call policy is read from: its own, and, for all but the default, the
+    shipped ones, any of which it may be based on."""
+    if jail.seccomp == "off":
+        return []
     import seccomp
-    return os.path.join(os.path.dirname(seccomp.__file__), "profiles", f"{name}.toml")
+    folder = os.path.join(os.path.dirname(seccomp.__file__), "profiles")
+    if jail.seccomp == "default":
+        return [os.path.join(folder, "default.toml")]
+    shipped = [os.path.join(folder, f"{name}.toml") for name in seccomp.profiles()]
+    return [jail.seccomp, *shipped] if is_policy_file(jail.seccomp) else shipped

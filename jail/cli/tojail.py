@@ -80,7 +80,7 @@ def make_outcome(settings: list[Setting]) -> int | str | None:
 
 def is_policy_file(text: str) -> bool:
     """Whether --seccomp means a file, not the name of a profile."""
-    return "/" in text or text.endswith(".toml")
+    return "/" in text or text.endswith((".toml", ".json"))
 
 
 def host_path(setting: Setting, path: str) -> str:

@@ -238,3 +238,16 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         done = subprocess.run([sys.executable, "-I", "-S", "-c", MAIN, "help", "run"], stdout=out,
                               stderr=subprocess.PIPE, check=False)  # fmt: skip
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_plan_depends_on_every_file_of_its_policy() -> None:
+    from jail.cli.run import policies_of
+    from jail.spec import Jail
+
+    def names(jail: Jail) -> set[str]:
+        return {os.path.basename(path) for path in policies_of(jail)}
+
+    assert names(Jail(seccomp="off")) == set()
+    assert names(Jail()) == {"default.toml"}
+    assert names(Jail(seccomp="strict")) >= {"strict.toml", "default.toml"}
+    assert names(Jail(seccomp="/p/own.toml")) >= {"own.toml", "strict.toml", "default.toml"}
