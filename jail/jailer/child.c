@@ -1,7 +1,6 @@
 /* The jail's side, from the clone to init and payload. The order of `sequence` is the security argument. */
 #include "run.h"
 #include "text.h"
-#include <asm/ioctls.h>
 #include <asm/signal.h>
 #include <linux/keyctl.h>
 #include <linux/poll.h>

@@ -1,5 +1,6 @@
 /* PID 1 of the jail: reaps, passes signals on, tells how the payload ended, and takes everything down with it. */
 #include "run.h"
+#include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <linux/capability.h>
 #include <linux/poll.h>
@@ -8,6 +9,7 @@
 #include <linux/wait.h>
 
 static int payload_pid;
+static bool stopping; /* told to, and not yet seen to have */
 
 static void harden(void)
 {
@@ -45,6 +47,19 @@ static void reap(void)
     }
 }
 
+/* Told to stop is not stopped: until it is, the payload might still take from the terminal what is meant for the
+ * shell. It may also take its time (a vfork that waits for a stopped child), so nothing waits for it here. */
+static void tell_if_stopped(void)
+{
+    siginfo_t info = {0};
+    struct parcel stopped = {.kind = PARCEL_STOPPED};
+    SYS(__NR_waitid, P_PID, payload_pid, &info, WSTOPPED | WNOHANG | WNOWAIT, 0);
+    if (info.si_pid != payload_pid)
+        return;
+    stopping = false;
+    sys_write(INIT_CONTROL, &stopped, sizeof stopped);
+}
+
 static void obey(void)
 {
     struct order order;
@@ -52,13 +67,9 @@ static void obey(void)
     if (n != sizeof order)
         sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
     int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
-    struct parcel stopped = {.kind = PARCEL_STOPPED};
     SYS(__NR_kill, whom, order.signal);
-    if (order.signal != SIGSTOP)
-        return;
-    /* Told to stop is not stopped: it might still take from the terminal what is meant for the shell. */
-    SYS(__NR_waitid, P_PID, payload_pid, 0, WSTOPPED | WEXITED | WNOWAIT, 0);
-    sys_write(INIT_CONTROL, &stopped, sizeof stopped);
+    if (order.signal == SIGSTOP || order.signal == SIGCONT)
+        stopping = order.signal == SIGSTOP;
 }
 
 void init_main(int pid)
@@ -85,5 +96,7 @@ void init_main(int pid)
         }
         if (wait[0].revents)
             obey();
+        if (stopping) /* its stop wakes us as its end would */
+            tell_if_stopped();
     }
 }

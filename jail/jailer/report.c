@@ -80,8 +80,20 @@ const char *report_hint(const struct failure *f)
 {
     switch (f->step) {
     case STEP_CLONE:
+        if (f->error == EINVAL)
+            return "this kernel lacks one of the namespaces (zcat /proc/config.gz: CONFIG_TIME_NS and the like)";
+        return namespace_hint(f->error);
+    case STEP_NETWORK:
+    case STEP_CGROUP_NS:
     case STEP_PROPAGATION:
         return namespace_hint(f->error);
+    case STEP_COMMAND:
+        return f->error == EINVAL ? "name a command: the plan holds none, and no words follow it" : NULL;
+    case STEP_OUTCOME:
+        return "its folder must exist and be yours to write; a descriptor must be open for writing";
+    case STEP_READY:
+        return f->error == EPERM || f->error == ENOSYS ? "the system call policy must allow read: it is needed once before the start"
+                                                       : NULL;
     case STEP_ID_MAP:
         return f->error == ENOENT ? "/proc must be mounted where pyjail runs" : namespace_hint(f->error);
     case STEP_ROOT:

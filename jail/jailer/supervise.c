@@ -17,6 +17,7 @@ struct watch {
     int64_t timeout_at, kill_at;
     bool silent;  /* init has closed its end */
     bool started; /* the payload runs, or never will */
+    bool stopping; /* asked to by the terminal, and not to go on since */
 };
 
 static void order(struct watch *w, int signal, enum whom whom)
@@ -51,9 +52,11 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
         break;
     case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
         order(w, SIGSTOP, EVERYONE);
+        w->stopping = true;
         break;
     case SIGCONT:
         order(w, signal, EVERYONE);
+        w->stopping = false;
         break;
     default: /* a key press is for the whole foreground group, a kill(2) for one process */
         order(w, signal, from_terminal ? ITS_GROUP : THE_PAYLOAD);
@@ -112,7 +115,8 @@ static void hear_init(struct watch *w)
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
             cgroups_read(w->run, w->verdict);
             cgroups_remove(w->run);
-        } else if (said.kind == PARCEL_STOPPED) { /* nobody inside reads the terminal any more: the shell may */
+        } else if (said.kind == PARCEL_STOPPED && w->stopping) { /* the terminal is the shell's now */
+            w->stopping = false;
             SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
         }
     } while (n > 0 || n == -ECONNRESET || n == -EINTR);
@@ -139,7 +143,7 @@ static void collect(struct watch *w)
 void supervise(struct run *run, struct verdict *v)
 {
     int64_t timeout = run->plan->timeout_ms;
-    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false, false};
+    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false, false, false};
     struct pollfd wait[] = {{.fd = run->init, .events = POLLIN},
                             {.fd = run->signals, .events = POLLIN},
                             {.fd = run->control[0], .events = POLLIN},

@@ -233,3 +233,15 @@ def test_hangup_of_the_terminal_ends_the_jail(pyjail):
         held = [os.pidfd_open(pid) for pid in descendants(terminal.shell.pid)]
     assert len(held) >= 3
     assert alive_after(held, 60) == []
+
+
+def test_stopped_and_told_to_go_on_at_once(pyjail):
+    """The word to go on may overtake the news that the jail has stopped: pyjail must not stop after it."""
+    words = ("run", "--", "/bin/sh", "-c", "echo up; read word; echo $word")
+    with pyjail.popen(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jail:
+        assert jail.stdout.readline() == b"up\n"
+        for _ in range(50):
+            jail.send_signal(signal.SIGTSTP)
+            jail.send_signal(signal.SIGCONT)
+        assert jail.communicate(b"on\n", timeout=60)[0] == b"on\n"
+        assert jail.returncode == 0
