@@ -251,11 +251,33 @@ static int64_t read_number(const struct plan *plan, const char *controller, cons
     return -1;
 }
 
+int64_t cgroups_cpu_us(const struct run *run)
+{
+    int64_t nanoseconds = read_number(run->plan, "cpuacct", "cpuacct.usage", "");
+    return nanoseconds < 0 ? -1 : nanoseconds / 1000;
+}
+
+/* The parts are sampled at clock ticks, their sum is exact: it is divided as the samples are. */
+static void read_cpu(const struct run *run, struct verdict *v)
+{
+    int64_t sum = cgroups_cpu_us(run);
+    int64_t user = read_number(run->plan, "cpuacct", "cpuacct.stat", "user");
+    int64_t system = read_number(run->plan, "cpuacct", "cpuacct.stat", "system");
+    if (sum < 0 || user < 0 || system < 0)
+        return;
+    int64_t samples = user + system > 0 ? user + system : 1;
+    v->system_us = sum / samples * system + sum % samples * system / samples;
+    v->user_us = sum - v->system_us;
+    v->cpu_counted = true;
+}
+
 void cgroups_read(const struct run *run, struct verdict *v)
 {
     if (run->plan->cgroup_count == 0 || run->plan->cgroups[0].folder < 0)
         return; /* never made, or read and removed already */
     v->oom_kills = read_number(run->plan, "memory", "memory.oom_control", "oom_kill");
+    v->pids_hit = read_number(run->plan, "pids", "pids.events", "max");
+    read_cpu(run, v);
     if (run->outcome < 0)
         return; /* nobody asked for the rest */
     v->peak_memory = read_number(run->plan, "memory", "memory.max_usage_in_bytes", "");

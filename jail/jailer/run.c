@@ -39,7 +39,7 @@ static void call_off(struct run *run, struct failure *f)
 int execute(struct plan *plan, int argc, char **argv, char **envp)
 {
     struct run run = {.plan = plan, .command = "", .outcome = -1, .id_lock = -1, .start_us = clock_us()};
-    struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1};
+    struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
         take_signals(&run, f)) {

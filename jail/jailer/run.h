@@ -37,7 +37,9 @@ struct verdict {
     bool known;              /* wait_status is the payload's */
     int wait_status;
     bool timed_out, asked_to_stop;
-    int64_t wall_us, user_us, system_us, peak_memory, oom_kills, pids_peak; /* -1: nothing measures it here */
+    bool cpu_counted; /* user_us and system_us are the cgroup's, which no process can dodge */
+    int64_t wall_us, user_us, system_us;
+    int64_t peak_memory, oom_kills, pids_peak, pids_hit; /* -1: nothing measures it here; pids_hit: refused forks */
 };
 
 /* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail. */
@@ -106,6 +108,7 @@ bool cgroups_open(const struct run *run, struct gates *g, struct failure *f);
 bool cgroups_enter(const struct run *run, const struct gates *g, struct failure *f); /* the caller itself */
 bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f);
 void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
+int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run);
 

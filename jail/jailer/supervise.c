@@ -131,9 +131,11 @@ static void collect(struct watch *w)
     struct rusage usage = {0};
     struct failure failure;
     SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
-    v->user_us = microseconds(&usage.ru_utime);
-    v->system_us = microseconds(&usage.ru_stime);
     hear_init(w);
+    if (!v->cpu_counted) {
+        v->user_us = microseconds(&usage.ru_utime);
+        v->system_us = microseconds(&usage.ru_stime);
+    }
     /* The first record counts: a later one is only its consequence. */
     if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
         v->failure = failure;
