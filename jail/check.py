@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from jail.cli import cache
+from jail.resources import CONTROLLERS
 from rlimits.cgroup import discover
 
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -47,7 +48,7 @@ class Facts:
     uid: int = 0
     sysctls: dict[str, str] = field(default_factory=dict)
     container: str = ""
-    cgroups: dict[str, bool] = field(default_factory=dict)  # "v1 memory", "v2": is it ours to divide
+    cgroups: dict[str, str] = field(default_factory=dict)  # "v1 memory": ours, asked (for only), no
     newuidmap: str = ""
     libseccomp: str = ""
     cache_folder: str = ""
@@ -87,7 +88,7 @@ def gather() -> Facts:
 
     jailer = os.fspath(jailer_path())
     probe, error = run_probe(jailer)
-    controllers = [each for each in discover() if each.version == 2 or each.name in ("memory", "pids")]
+    controllers = [each for each in discover() if each.name in CONTROLLERS]
     folder = cache.folder()
     return Facts(
         probe=probe,
@@ -97,7 +98,14 @@ def gather() -> Facts:
         uid=os.geteuid(),
         sysctls={name: text for name in SYSCTLS if (text := read(f"/proc/sys/{name}"))},
         container=container(),
-        cgroups={f"v{each.version} {each.name}".rstrip(): each.writable for each in controllers},
+        cgroups={
+            f"v{each.version} {each.name}": "ours"
+            if each.writable
+            else "asked"
+            if each.delegated or each.scope
+            else "no"
+            for each in controllers
+        },
         newuidmap=shutil.which("newuidmap") or "",
         libseccomp=libseccomp_version(),
         cache_folder=folder,
@@ -278,15 +286,21 @@ def kernel_findings(facts: Facts) -> Iterator[Finding]:
 
 def memory_finding(facts: Facts) -> Finding:
     """Whether a memory limit can hold over all processes together."""
-    if facts.cgroups.get("v1 memory"):
-        ours = ", ".join(name for name, writable in facts.cgroups.items() if writable)
+    memory = [kind for name, kind in facts.cgroups.items() if name.endswith(" memory")]
+    if "ours" in memory:
+        ours = ", ".join(name for name, kind in facts.cgroups.items() if kind == "ours")
         return Finding("cgroups", OK, f"writable: {ours}")
+    if "asked" in memory:
+        asked = ", ".join(name for name, kind in facts.cgroups.items() if kind == "asked")
+        remedy = "ask for a limit (--memory 512M) to have all of them held over the whole jail"
+        return Finding("cgroups", NOTE, f"for limits that are asked for: {asked}", remedy)
     there = ", ".join(sorted(facts.cgroups)) or "none mounted"
     remedy = (
-        "run as root, or in a cgroup that is delegated to you; without, the default memory limit is "
-        "held for each process (RLIMIT_DATA), and --memory needs --allow-weaker memory"
+        "run as root, in a systemd user session, or in a cgroup that is delegated to you; without, the "
+        "default memory limit is held for each process (RLIMIT_DATA), and --memory needs --allow-weaker "
+        "memory"
     )
-    return Finding("cgroups", NOTE, f"no writable cgroup v1 with memory ({there})", remedy)
+    return Finding("cgroups", NOTE, f"no writable cgroup with memory ({there})", remedy)
 
 
 def newuidmap_finding(facts: Facts) -> Finding:

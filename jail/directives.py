@@ -89,8 +89,10 @@ class Rlimit:
 
 @record(frozen=True)
 class Cgroup:
-    version: str
-    controller: str
+    """`controllers` is a list with commas."""
+
+    version: int
+    controllers: str
     mountpoint: str
     mountroot: str
 
@@ -101,6 +103,13 @@ class CgroupSet:
     file: str
     value: str
     required: bool = True
+
+
+@record(frozen=True)
+class Scope:
+    """One word of the command."""
+
+    word: str
 
 
 @record(frozen=True)
@@ -196,6 +205,7 @@ if TYPE_CHECKING:
         | Rlimit
         | Cgroup
         | CgroupSet
+        | Scope
         | Capabilities
         | Landlock
         | LandlockNeed

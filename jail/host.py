@@ -75,16 +75,14 @@ class Host:
         """What the symbolic link at the path holds, or ""."""
         return next((target for known, target in self.links if known == path), "")
 
-    def cgroup_v1(self, name: str) -> Controller | None:
-        """The controller, if this caller may make a cgroup with it."""
-        return next(
-            (
-                known
-                for known in self.controllers
-                if known.version == 1 and known.name == name and known.writable
-            ),
-            None,
-        )
+    def cgroup(self, name: str, asked: bool = False) -> Controller | None:
+        """The controller, if this caller may make a cgroup with it: at little cost and wherever the run is
+        started, or, if `asked` for, at the cost of a call to systemd or only while no other process is in the
+        caller's own cgroup."""
+        for known in self.controllers:
+            if known.name == name and (known.writable or (asked and (known.delegated or known.scope))):
+                return known
+        return None
 
 
 def fact(path: str) -> Depends:

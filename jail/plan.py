@@ -31,6 +31,7 @@ from jail.directives import (
     OutcomeTo,
     PassFd,
     Rlimit,
+    Scope,
     Seccomp,
     Symlink,
     Timeout,
@@ -229,8 +230,17 @@ SHAPES: dict[type, Shape] = dict(
                 lambda given: given.name,
             ),
         ),
-        _plain("cgroup", Cgroup, form.either({"v1": "v1"}), form.PLAIN, form.ABSOLUTE, form.ABSOLUTE),
+        _plain(
+            "cgroup",
+            Cgroup,
+            form.either({"v1": 1, "v2": 2}),
+            form.PLAIN,
+            form.ABSOLUTE,
+            form.ABSOLUTE,
+            once=lambda given: given.mountpoint if given.version == 1 else None,
+        ),
         _plain("cgroup-set", CgroupSet, form.TEXT, form.PLAIN, form.TEXT, form.NEED),
+        _plain("scope", Scope, form.TEXT),
         _plain("capabilities", Capabilities, form.number(0, 2**64 - 1, 16), once=_only),
         _plain("landlock", Landlock, form.either({"rw": True, "ro": False}), form.ABSOLUTE),
         _plain("landlock-need", LandlockNeed, form.NEED, once=_only),
@@ -336,6 +346,8 @@ class _Reader:
                 self.check_node(directive)
         except RefusedError as why:
             raise RefusedError(f"{word}: {why}") from None
+        if isinstance(directive, Scope) and Scope not in self.seen:
+            form.ABSOLUTE.read(directive.word)  # the program
         self.seen.add(kind)
         self.directives.append(directive)
         self.lines.append(number)
@@ -363,7 +375,12 @@ class _Reader:
         for kind, what in ((Ids, "ids line"), (Network, "network line"), (Mount, "mount line for the root")):
             if kind not in self.seen:
                 raise SpecError(f"no {what}", "plan")
-        controllers = {directive.controller for directive in self.directives if isinstance(directive, Cgroup)}
+        controllers = {
+            controller
+            for directive in self.directives
+            if isinstance(directive, Cgroup)
+            for controller in directive.controllers.split(",")
+        }
         for number, directive in zip(self.lines, self.directives, strict=True):
             if isinstance(directive, CgroupSet) and directive.controller not in controllers:
                 raise SpecError(

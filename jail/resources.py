@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from jail import defaults
-from jail.directives import Cgroup, CgroupSet, Enforced, Grace, Rlimit, Timeout
+from jail.directives import Cgroup, CgroupSet, Enforced, Grace, Rlimit, Scope, Timeout
 from jail.errors import UnsupportedError
 from rlimits import INFINITY
+from rlimits.units import cpus_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jail.directives import Directive
     from jail.host import Host
     from jail.spec import Jail
     from rlimits import Limits
+    from rlimits.cgroup import Controller
+
+CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "cpuacct")
+"""The cgroup controllers that limits are held by."""
+
+CPU_PERIOD = 100_000
+"""Microseconds over which a share of the CPUs is counted: the kernel's own default."""
 
 NPROC_COUNTS_THE_JAIL = (5, 14)
 """Since this kernel RLIMIT_NPROC counts a user namespace's processes, not all that a user has on the host."""
@@ -24,8 +32,7 @@ def resources(jail: Jail, host: Host) -> Iterator[Directive]:
     """The directives that hold the jail's limits. Raises UnsupportedError where one that was asked for cannot
     be."""
     limits = jail.limits
-    yield from _memory(jail, host)
-    yield from _pids(jail, host)
+    yield from _joined((*_memory(jail, host), *_pids(jail, host), *_cpus(jail, host), *_cpuset(jail, host)))
     yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
     yield from _simple(limits, "stack", "stack", defaults.STACK)
@@ -69,23 +76,25 @@ def _memory(jail: Jail, host: Host) -> Iterator[Directive]:
     if asked == INFINITY:
         return
     size = asked if asked is not None else defaults.MEMORY
-    cgroup = host.cgroup_v1("memory")
-    if cgroup:
+    cgroup = host.cgroup("memory", _at_all_costs(jail))
+    if cgroup and cgroup.version == 1:
         # In this order: memory and swap together may never be less than memory alone.
-        yield Cgroup("v1", "memory", cgroup.mountpoint, cgroup.mountroot)
-        yield CgroupSet("memory", "memory.limit_in_bytes", str(size))
-        yield CgroupSet("memory", "memory.memsw.limit_in_bytes", str(size), required=False)
-        yield CgroupSet("memory", "memory.kmem.tcp.limit_in_bytes", str(size), required=False)
-        yield Enforced("memory", "cgroup-v1")
-        return
-    if asked is not None and "memory" not in jail.allow_weaker:
-        raise UnsupportedError(
-            "memory",
-            "a memory cgroup in which this user may make another",
-            "run as root, or accept a limit on each process instead with --allow-weaker memory",
+        yield from _settings(
+            cgroup,
+            ("memory.limit_in_bytes", size, True),
+            ("memory.memsw.limit_in_bytes", size, False),
+            ("memory.kmem.tcp.limit_in_bytes", size, False),
         )
-    yield Rlimit("data", size, size, exact=asked is not None)
-    yield Enforced("memory", "rlimit")
+    elif cgroup:
+        yield from _settings(
+            cgroup, ("memory.max", size, True), ("memory.swap.max", 0, False), ("memory.oom.group", 1, False)
+        )
+    elif asked is not None and "memory" not in jail.allow_weaker:
+        weaker = "accept a limit on each process instead with --allow-weaker memory"
+        raise _unsupported(host, "memory", "a memory cgroup", weaker)
+    else:
+        yield Rlimit("data", size, size, exact=asked is not None)
+    yield Enforced("memory", _mechanism(cgroup))
 
 
 def _pids(jail: Jail, host: Host) -> Iterator[Directive]:
@@ -93,23 +102,121 @@ def _pids(jail: Jail, host: Host) -> Iterator[Directive]:
     if asked == INFINITY:
         yield Rlimit("nproc", INFINITY, INFINITY)
         return
-    number = (asked if asked is not None else defaults.PIDS) + 1  # one of them is the jail's init
-    cgroup = host.cgroup_v1("pids")
+    number = asked if asked is not None else defaults.PIDS
+    cgroup = host.cgroup("pids", _at_all_costs(jail))
     counts_the_jail = host.kernel >= NPROC_COUNTS_THE_JAIL or host.pool is not None
     if cgroup:
-        yield Cgroup("v1", "pids", cgroup.mountpoint, cgroup.mountroot)
-        yield CgroupSet("pids", "pids.max", str(number))
+        # In version 2 the jail's init is in it as well.
+        yield from _settings(cgroup, ("pids.max", number + cgroup.version - 1, True))
     if counts_the_jail:
-        yield Rlimit("nproc", number, number, exact=asked is not None and not cgroup)
+        # Init counts here. Where a cgroup holds the limit it is to be hit first, since it tells of it.
+        most = number + (2 if cgroup else 1)
+        yield Rlimit("nproc", most, most, exact=asked is not None and not cgroup)
     if cgroup or counts_the_jail:
-        yield Enforced("pids", "cgroup-v1" if cgroup else "rlimit")
+        yield Enforced("pids", _mechanism(cgroup))
     elif asked is not None and "pids" not in jail.allow_weaker:
-        raise UnsupportedError(
+        raise _unsupported(
+            host,
             "pids",
-            "a pids cgroup in which this user may make another, and a kernel that counts processes by user "
-            "namespace (5.14)",
-            "run as root, or do without the limit with --allow-weaker pids",
+            "a kernel that counts processes by user namespace (5.14), or a pids cgroup",
+            "do without the limit with --allow-weaker pids",
         )
+
+
+def _cpus(jail: Jail, host: Host) -> Iterator[Directive]:
+    asked = jail.limits.cpus
+    if asked is None or asked == INFINITY:
+        return
+    cgroup = host.cgroup("cpu", True)
+    if cgroup is None:
+        raise _unsupported(host, "cpus", "a cpu cgroup", "leave --cpus out")
+    quota = max(round(asked * CPU_PERIOD), 1000)  # the kernel's least, a millisecond
+    if cgroup.version == 1:
+        yield from _settings(
+            cgroup, ("cpu.cfs_period_us", CPU_PERIOD, True), ("cpu.cfs_quota_us", quota, True)
+        )
+    else:
+        yield from _settings(cgroup, ("cpu.max", f"{quota} {CPU_PERIOD}", True))
+    yield Enforced("cpus", _mechanism(cgroup))
+
+
+def _cpuset(jail: Jail, host: Host) -> Iterator[Directive]:
+    asked = jail.limits.cpuset
+    if asked is None:
+        return
+    cgroup = host.cgroup("cpuset", True)
+    if cgroup is None:
+        raise _unsupported(host, "cpuset", "a cpuset cgroup", "leave --cpuset out, or see taskset(1)")
+    if not cpus_of(asked) <= cpus_of(cgroup.cpus):
+        raise UnsupportedError(
+            "cpuset",
+            f"the CPUs {asked}; there are {cgroup.cpus or 'none'}",
+            "name CPUs that are there, see lscpu(1)",
+        )
+    if cgroup.version == 1:  # memory nodes first: without any, nobody can enter
+        yield from _settings(cgroup, ("cpuset.mems", cgroup.mems, True), ("cpuset.cpus", asked, True))
+    else:
+        yield from _settings(cgroup, ("cpuset.cpus", asked, True))
+    yield Enforced("cpuset", _mechanism(cgroup))
+
+
+def _at_all_costs(jail: Jail) -> bool:
+    """Whether a cgroup is made even if that takes a call to systemd: a limit was asked for that nothing else
+    holds. The others then use it too."""
+    limits = jail.limits
+    return any(value not in (None, INFINITY) for value in (limits.memory, limits.cpus, limits.cpuset))
+
+
+def _settings(cgroup: Controller, *settings: tuple[str, int | str, bool]) -> Iterator[Directive]:
+    yield Cgroup(cgroup.version, cgroup.name, cgroup.mountpoint, cgroup.mountroot)
+    if not cgroup.writable:
+        yield from (Scope(word) for word in cgroup.scope)
+    for file, value, required in settings:
+        yield CgroupSet(cgroup.name, file, str(value), required)
+
+
+def _joined(directives: Iterable[Directive]) -> Iterator[Directive]:
+    """One cgroup for all the controllers of a hierarchy, and one way to it."""
+    groups: dict[tuple[int, str], Cgroup] = {}
+    scope = []
+    rest = []
+    known: Cgroup | None = None
+    for each in directives:
+        if isinstance(each, Cgroup):
+            place = (each.version, each.mountpoint)
+            known = groups.get(place)
+            if known is None:
+                groups[place] = each
+            elif each.controllers not in known.controllers.split(","):
+                names = f"{known.controllers},{each.controllers}"
+                groups[place] = Cgroup(each.version, names, each.mountpoint, each.mountroot)
+        elif isinstance(each, Scope):
+            if known is None:
+                scope.append(each)
+        else:
+            rest.append(each)
+    return iter((*groups.values(), *scope, *rest))
+
+
+def _mechanism(cgroup: Controller | None) -> str:
+    return f"cgroup-v{cgroup.version}" if cgroup else "rlimit"
+
+
+def _unsupported(host: Host, feature: str, what: str, otherwise: str) -> UnsupportedError:
+    """Why there is none, as far as the host tells, and what to do."""
+    if not host.controllers:
+        needs = f"{what}; no cgroups are mounted here"
+        remedy = "mount cgroup2 on /sys/fs/cgroup"
+    elif host.euid == 0:
+        needs = f"{what} in which another can be made; cgroups are read-only here, or without that controller"
+        remedy = "in a container mount /sys/fs/cgroup writable, with a cgroup namespace"
+    elif any(known.scope for known in host.controllers):
+        needs = f"{what} in this user's session, which is not given that controller"
+        remedy = "run as root, or give it to sessions (Delegate= of user@.service)"
+    else:
+        needs = f"{what} in which this user may make another"
+        remedy = "run as root, or in a systemd user session (loginctl enable-linger)"
+    return UnsupportedError(feature, needs, f"{remedy}, or {otherwise}")
 
 
 def _times(limits: Limits) -> Iterator[Directive]:

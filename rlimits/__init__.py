@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from rlimits.errors import LimitError
 from rlimits.limits import Limits
-from rlimits.units import INFINITY, format_duration, format_size, parse_count, parse_duration, parse_size
+from rlimits.units import (
+    INFINITY,
+    format_duration,
+    format_size,
+    parse_count,
+    parse_cpus,
+    parse_cpuset,
+    parse_duration,
+    parse_size,
+)
 
 __all__ = [
     "INFINITY",
@@ -13,6 +22,8 @@ __all__ = [
     "format_duration",
     "format_size",
     "parse_count",
+    "parse_cpus",
+    "parse_cpuset",
     "parse_duration",
     "parse_size",
 ]

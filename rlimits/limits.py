@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from rlimits._record import record
 from rlimits.errors import LimitError
-from rlimits.units import INFINITY, MOST, MOST_SECONDS, parse_count, parse_duration, parse_size
+from rlimits.units import (
+    INFINITY,
+    MOST,
+    MOST_CPUS,
+    MOST_SECONDS,
+    parse_count,
+    parse_cpus,
+    parse_cpuset,
+    parse_duration,
+    parse_size,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +24,10 @@ if TYPE_CHECKING:
 # field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit",
 # so
 # where 0 would mean the opposite of what it says the least is 1.
-RULES: dict[str, tuple[Callable[[str, str], int | float], int, bool]] = {
+RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
     "memory": (parse_size, 1, True),
     "pids": (parse_count, 1, True),
+    "cpus": (parse_cpus, 0.01, True),
     "cpu_time": (parse_duration, 0, True),
     "timeout": (parse_duration, 0, True),
     "grace": (parse_duration, 0, False),
@@ -45,6 +56,13 @@ class Limits:
     forks multiply it, and shared memory, tmpfs and kernel memory are not held."""
     pids: int | None = None
     """Processes and threads of the whole jail at a time."""
+    cpus: float | None = None
+    """CPU time of all processes together by the second of wall time: 0.5 is half a CPU, 2 are two. None: no
+    limit. Held over each tenth of a second, in which the jail may run on all CPUs until its share is used up,
+    and then waits. Which CPUs, and their caches and memory bandwidth, are not held. Needs a cgroup."""
+    cpuset: str | None = None
+    """The CPUs that the processes run on, as `0-1,3`. None: the caller's. Others may use them as well; their
+    number is no share of time. Needs a cgroup."""
     cpu_time: float | None = None
     """CPU seconds of each process, in whole seconds, rounded up. A chain of forks is not held."""
     timeout: float | None = None
@@ -73,7 +91,9 @@ class Limits:
         for field, (parser, least, endless) in RULES.items():
             value = getattr(self, field)
             if value is not None:
-                _check(field, value, least, endless, parser is parse_duration)
+                _check(field, value, least, endless, parser)
+        if self.cpuset is not None and parse_cpuset(self.cpuset, "cpuset") != self.cpuset:
+            raise LimitError(f"{self.cpuset!r} must be written {parse_cpuset(self.cpuset)!r}", "cpuset")
 
     @classmethod
     def parse(cls, **texts: str | int | float | None) -> Limits:
@@ -83,14 +103,19 @@ class Limits:
         """
         values: dict[str, Any] = {}
         for field, text in texts.items():
+            if field == "cpuset" and isinstance(text, str):
+                values[field] = parse_cpuset(text, field)
+                continue
             is_text = isinstance(text, str) and field in RULES
             values[field] = RULES[field][0](str(text), field) if is_text else text
         return cls(**values)
 
 
-def _check(field: str, value: object, least: int, endless: bool, seconds: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float) if seconds else int):
-        wanted = "a number of seconds" if seconds else "a whole number"
+def _check(field: str, value: object, least: float, endless: bool, parser: object) -> None:
+    seconds = parser is parse_duration
+    broken = seconds or parser is parse_cpus
+    if isinstance(value, bool) or not isinstance(value, (int, float) if broken else int):
+        wanted = "a number of seconds" if seconds else "a number" if broken else "a whole number"
         raise LimitError(
             f"{value!r} is not {wanted}; Limits.parse reads texts such as '256M' and '1.5s'", field
         )
@@ -98,7 +123,7 @@ def _check(field: str, value: object, least: int, endless: bool, seconds: bool) 
         if endless:
             return
         raise LimitError("infinity makes no sense here; write a number of seconds", field)
-    most = MOST_SECONDS if seconds else MOST
+    most = MOST_SECONDS if seconds else MOST_CPUS if broken else MOST
     if not least <= value <= most:  # which a NaN is not either
         raise LimitError(f"{value!r} is out of range; the least is {least}, the most {most}", field)
     if seconds and field != "grace" and value == 0:

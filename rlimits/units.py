@@ -13,6 +13,9 @@ MOST = 2**63 - 1
 MOST_SECONDS = 3660 * 86400
 """The longest duration, ten years."""
 
+MOST_CPUS = 8192
+"""More than any machine has; the kernel's own bound (NR_CPUS)."""
+
 SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SECONDS = {"ms": (1, 1000), "": (1, 1), "s": (1, 1), "m": (60, 1), "h": (3600, 1), "d": (86400, 1)}
 
@@ -60,6 +63,52 @@ def parse_duration(text: str, field: str = "") -> float:
     if number[0] * times > MOST_SECONDS * number[1] * parts:
         raise LimitError(f"{text!r} is longer than {MOST_SECONDS} seconds, the most that can be held", field)
     return number[0] * times / (number[1] * parts)
+
+
+def parse_cpus(text: str, field: str = "") -> float:
+    """A number of CPUs such as `"0.5"` or `"2"`, or `"infinity"`. Raises LimitError, naming `field`."""
+    if text == "infinity":
+        return INFINITY
+    number = _decimal(text)
+    if number is None:
+        raise LimitError(f"{text!r} is not a number of CPUs; write e.g. 0.5 or 2", field)
+    if number[0] > MOST_CPUS * number[1]:
+        raise LimitError(f"{text!r} is more than {MOST_CPUS} CPUs", field)
+    return number[0] / number[1]
+
+
+def parse_cpuset(text: object, field: str = "") -> str:
+    """A list of CPUs and ranges of them such as `"0-1,3"`, as cpuset(7) has it, in order and without repeats.
+    Raises LimitError, naming `field`."""
+    if not isinstance(text, str) or not _is_list(text):
+        raise LimitError(f"{text!r} is not a list of CPUs; write numbers and ranges, e.g. 0-1,3", field)
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus_of(text)):
+        if ranges and ranges[-1][1] == cpu - 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def _is_list(text: str) -> bool:
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        for number in (first, last) if dash else (first,):
+            if not (number.isascii() and number.isdigit() and len(number) <= 4 and int(number) < MOST_CPUS):
+                return False
+        if dash and int(first) > int(last):
+            return False
+    return True
+
+
+def cpus_of(text: str) -> frozenset[int]:
+    """The CPUs in a list as the kernel writes them."""
+    found: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return frozenset(found)
 
 
 def format_size(size: int) -> str:

@@ -28,6 +28,8 @@ from jail._fields import unescape
 from jail.directives import Depends, Key
 from jail.host import fact
 from jail.plan import Plan
+from jail.resources import CONTROLLERS
+from rlimits.cgroup import bus_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ MAX_PLANS = 256
 SETTLED_NS = 2_000_000_000
 MAX_LINKS = 40
 MAX_DEPENDS = 256  # of a plan, as the front reads it
-CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids")
+CGROUPS = ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in CONTROLLERS))
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -123,11 +125,14 @@ class Sources:
 
     def add_cgroups(self, host: Host) -> None:
         """Note which cgroups there were: a plan that does without one must not outlive its coming. One that
-        is not ours to divide counts with its ctime, which is that of the last chown or chmod."""
+        is not ours to divide counts with its ctime, which is that of the last chown or chmod. Where we are in
+        the tree is part of the key."""
         self.facts += (fact(path) for path in CGROUPS)
-        for known in host.controllers:
-            if known.version == 2 or known.name in ("memory", "pids"):
-                self.add_cgroup(known.path, known.writable)
+        used = [known for known in host.controllers if known.name in CONTROLLERS]
+        for path, ours in dict.fromkeys((known.path, known.writable) for known in used):
+            self.add_cgroup(path, ours)
+        if host.euid != 0 and any(known.version == 2 for known in used):
+            self.facts.append(fact(bus_of(host.euid)))  # in version 2 the user's systemd may have to help
 
     def add_cgroup(self, path: str, ours: bool) -> None:
         """Note the folder of one cgroup."""

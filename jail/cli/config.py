@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 
-from jail.cli.options import COUNT, DURATION, FLAG, NUMBER, RUN_OPTIONS, SIZE, Option
+from jail.cli.options import COUNT, CPUS, DURATION, FLAG, NUMBER, RUN_OPTIONS, SIZE, Option
 from jail.cli.parse import Setting, UsageError, closest
 
 KEYS = {option.name: option for option in RUN_OPTIONS if option.in_config}
@@ -62,8 +62,8 @@ def text_of(option: Option, value: object, where: str) -> str:
     """A string stands for itself; where the option is a number, a number does too."""
     if isinstance(value, str):
         return value
-    numeric = option.kind in (SIZE, COUNT, DURATION, NUMBER)
-    types = (int, float) if option.kind == DURATION else (int,)
+    numeric = option.kind in (SIZE, COUNT, CPUS, DURATION, NUMBER)
+    types = (int, float) if option.kind in (CPUS, DURATION) else (int,)
     if numeric and isinstance(value, types) and not isinstance(value, bool):
         return str(value)
     expected = option.kind if numeric else "a string"

@@ -15,6 +15,7 @@ SIZE = "a size, such as 256M"
 COUNT = "a whole number, such as 64"
 DURATION = "a duration, such as 1.5s"
 NUMBER = "a number"
+CPUS = "a number of CPUs, such as 0.5"
 TEXT = "text"
 FILE = "a file name"
 FOLDER = "a folder"
@@ -85,6 +86,9 @@ RUN_OPTIONS = (
 
     Option("memory", SIZE, "SIZE", LIMITS, "memory of the whole jail", default="512M"),
     Option("pids", COUNT, "N", LIMITS, "processes and threads of the whole jail at once", default="256"),
+    Option("cpus", CPUS, "N", LIMITS, "CPUs that all processes together may keep busy; 0.5 is half of one",
+           default="no limit"),
+    Option("cpuset", TEXT, "LIST", LIMITS, "the CPUs to run on, such as 0-1,3", default="the caller's"),
     Option("cpu-time", DURATION, "TIME", LIMITS, "CPU time of each process", default="no limit"),
     Option("timeout", DURATION, "TIME", LIMITS, "wall time, then SIGTERM", default="no limit"),
     Option("grace", DURATION, "TIME", LIMITS, "time between SIGTERM and SIGKILL", default="5s"),

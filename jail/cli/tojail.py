@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 BINDS = {  # option: (writable, optional)
     "bind": (True, False), "ro-bind": (False, False), "bind-try": (True, True), "ro-bind-try": (False, True)}
 WITHOUT = {"no-proc": "proc", "no-tmp": "tmp", "no-shm": "shm", "no-etc": "etc", "no-landlock": "landlock"}
-LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "nofile", "cpu-time", "timeout", "grace"))
+LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "cpus", "cpuset", "nofile", "cpu-time",
+                    "timeout", "grace"))
 WORDS = {"hostname": "hostname", "cwd": "cwd", "net": "network"}
 
 
@@ -33,7 +34,7 @@ def make_jail(settings: list[Setting]) -> Jail:
     pass_fds: list[int] = []
     allow_weaker: set[str] = set()
     without: set[str] = set()
-    limits: dict[str, int | float] = {}
+    limits: dict[str, int | float | str] = {}
     fields: dict[str, object] = {}
     for setting in settings:
         name, text = setting.option.name, setting.text
@@ -158,10 +159,10 @@ def choice(setting: Setting) -> str:
     return setting.text
 
 
-def limit(setting: Setting, field: str) -> int | float:
-    """One limit, in bytes, seconds or things."""
+def limit(setting: Setting, field: str) -> int | float | str:
+    """One limit, in bytes, seconds or things, or a list of CPUs."""
     try:
-        value: int | float = getattr(Limits.parse(**{field: setting.text}), field)
+        value: int | float | str = getattr(Limits.parse(**{field: setting.text}), field)
     except LimitError as error:
         raise UsageError(f"{setting.where}: {str(error).removeprefix(field + ': ')}") from None
     return value

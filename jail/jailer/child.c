@@ -44,7 +44,7 @@ static bool hear_go(struct run *run, struct failure *f)
 static bool enter_cgroups(struct run *run, struct failure *f)
 {
     int fds[CHANNEL_FDS];
-    unsigned count, half = run->plan->cgroup_count;
+    unsigned count, half = cgroups_gated(run->plan);
     if (!hear(run, fds, &count, f))
         return false;
     TRY(f, STEP_GO, 0, count == 2 * half ? 0 : -EBADF);
@@ -56,6 +56,9 @@ static bool enter_cgroups(struct run *run, struct failure *f)
 static bool let_go_of_supervisor(struct run *run, struct failure *f)
 {
     (void)f;
+    int birthplace = cgroups_birthplace(run);
+    if (birthplace >= 0)
+        sys_close(birthplace); /* its lock is the supervisor's life sign alone */
     sys_close(run->control[0]); /* or we would never see its end */
     sys_close(run->errors[0]);
     return true;
@@ -99,6 +102,16 @@ static bool hide_cgroup(struct run *run, struct failure *f)
     /* The namespace of the clone has the cgroup that we were born in as its root. */
     if (run->plan->cgroup_count)
         TRY(f, STEP_CGROUP_NS, 0, SYS(__NR_unshare, CLONE_NEWCGROUP));
+    return true;
+}
+
+/* The payload enters again, by itself: init is none of those that the limits are for. */
+static bool leave_cgroups(struct run *run, struct failure *f)
+{
+    if (!cgroups_leave(run, &run->gates, f))
+        return false;
+    for (unsigned i = 0; i < cgroups_gated(run->plan); i++)
+        sys_close(run->gates.out[i]);
     return true;
 }
 
@@ -158,8 +171,9 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     own_session,         /* no terminal to push input into, no process group that reaches outside */
     shrink_bounding_set, /* takes a while; the network and the cgroups are being made meanwhile */
     network_join,        /* from here on there is one thread */
-    enter_cgroups,       /* before the fork: the payload is born in them */
-    hide_cgroup,         /* after we moved; the last thing that needs a capability */
+    enter_cgroups,       /* those that we were not born in */
+    hide_cgroup,         /* while we are there; the last thing that needs a capability */
+    leave_cgroups,       /* before the fork, which would count against their limits */
     drop_privileges,     /* before the fork: init needs no capability either */
     no_new_privileges,   /* for init and payload; what an unprivileged Landlock and seccomp ask for */
 };
@@ -169,8 +183,6 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
 static bool become_init(const struct run *run, int ready, unsigned payload_pid, int *errors, struct failure *f)
 {
     LINE(pid, 16);
-    if (!cgroups_leave(run, &run->gates, f))
-        return false;
     line_number(&pid, payload_pid, 10);
     const char *const argv[] = {INIT_NAME, pid.data, NULL}, *const environment[] = {NULL};
     int source[] = {run->control[1], ready, run->id_lock}, copy[3], keep[5], count = 0;

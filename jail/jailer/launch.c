@@ -22,6 +22,11 @@ static bool clone_jail(struct run *run, struct failure *f)
                      CLONE_NEWTIME;
     /* No exit signal: the pidfd tells, and a caller that ignores SIGCHLD makes no difference. */
     struct clone_args args = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)&run->init};
+    int birthplace = cgroups_birthplace(run);
+    if (birthplace >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (unsigned)birthplace;
+    }
     long pid = step_fault(STEP_CLONE) ? -EIO : SYS(__NR_clone3, &args, sizeof args);
     if (pid == 0)
         child(run);
@@ -88,23 +93,20 @@ static bool wait_for_network(struct run *run, struct failure *f)
     return true;
 }
 
-/* The second go carries the ways into the cgroups, which are made while the jail builds its root; the third lets init
- * let the payload go, when the limits are set. */
+/* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root, and
+ * says that all limits are set. */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
     struct gates g;
     int fds[2 * MAX_CGROUPS];
-    unsigned count = run->plan->cgroup_count;
-    if (!cgroups_make(run, f) || !cgroups_open(run, &g, f))
+    unsigned count = cgroups_gated(run->plan);
+    if (!cgroups_make(run, f) || !cgroups_limit(run, f) || !cgroups_open(run, &g, f))
         return false;
     memcpy(fds, g.in, count * sizeof(int));
     memcpy(fds + count, g.out, count * sizeof(int));
     TRY(f, STEP_GO, 0, say_go(run, fds, 2 * count));
     for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
-    if (!cgroups_limit(run, f))
-        return false;
-    TRY(f, STEP_GO, 0, say_go(run, NULL, 0));
     return true;
 }
 
@@ -125,7 +127,7 @@ static bool let_go(struct run *run, struct failure *f)
 
 bool launch(struct run *run, struct failure *f)
 {
-    return make_channel(run, f) && clone_jail(run, f) && let_go(run, f) && ids_reserve(run, f) &&
+    return make_channel(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) && ids_reserve(run, f) &&
            hand_over_sources(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
            wait_for_network(run, f) && hand_over_cgroups(run, f);
 }

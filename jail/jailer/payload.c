@@ -80,7 +80,7 @@ static void payload(void *unused)
     int errors = run->errors[1];
     long done;
     (void)unused;
-    if (!keep_passed(run, start.ready, &f))
+    if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f))
         give_up(errors, &f, 125);
     SYS(__NR_setpgid, 0, 0); /* a group of its own in init's session: not a leader, it cannot gain a terminal */
     SYS(__NR_umask, plan->umask);

@@ -35,13 +35,17 @@ struct limit {
     uint64_t soft, hard;
 };
 
+/* The descriptors are open while the run lives, else -1. */
 struct cgroup {
-    const char *controller, *mountpoint, *mountroot;
-    unsigned line;
-    int parent, folder; /* O_PATH descriptors while the run lives */
+    unsigned version, line;
+    const char *controllers, *mountpoint, *mountroot; /* controllers: a list with commas */
+    int folder, parent; /* the run's own, and what that is in */
+    int base;           /* version 2: what the parent is in */
+    bool moved;         /* version 2: we have left the base for a leaf of it */
 };
 
 struct setting {
+    const struct cgroup *cgroup;
     const char *controller, *file, *value;
     unsigned line;
     bool required;
@@ -68,6 +72,7 @@ struct dependency {
 
 #define MAX_LIMITS 16
 #define MAX_CGROUPS 8
+#define MAX_SCOPE 32
 #define MAX_FDS 64
 #define MAX_RULES 64
 #define MAX_ENFORCED 32
@@ -99,6 +104,8 @@ struct plan {
     unsigned cgroup_count;
     struct setting settings[MAX_LIMITS * 2];
     unsigned setting_count;
+    const char *scope[MAX_SCOPE]; /* a command, see cgroup_scope.c */
+    unsigned scope_count, scope_line;
     uint64_t capabilities;
     bool has_capabilities;
     struct rule rules[MAX_RULES];
@@ -134,6 +141,9 @@ bool plan_parse(struct plan *plan, char *text, size_t size, struct plan_error *e
 /* Read everything from fd and parse it. */
 bool plan_read(struct plan *plan, int fd, struct plan_error *error);
 void plan_release(struct plan *plan);
+
+/* The cgroup with a controller, or NULL. */
+const struct cgroup *plan_cgroup(const struct plan *plan, const char *controller);
 
 /* What the plan's line is about, for messages: a target, a name; "" if nothing fits. */
 const char *plan_object(const struct plan *plan, unsigned line);

@@ -160,6 +160,25 @@ static bool get_memory(struct plan *plan, struct parse *p, size_t lines, size_t 
     return true;
 }
 
+static bool lists(const char *list, const char *word)
+{
+    for (size_t n, length = text_length(word); *list; list += n + (list[n] == ',')) {
+        for (n = 0; list[n] && list[n] != ','; n++)
+            ;
+        if (n == length && memcmp(list, word, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+const struct cgroup *plan_cgroup(const struct plan *plan, const char *controller)
+{
+    for (unsigned i = 0; i < plan->cgroup_count; i++)
+        if (lists(plan->cgroups[i].controllers, controller))
+            return &plan->cgroups[i];
+    return NULL;
+}
+
 static bool complete(struct parse *p)
 {
     p->line = 0;
@@ -171,12 +190,11 @@ static bool complete(struct parse *p)
     if (p->plan->node_count == 0)
         return refuse(p, "no mount line for the root", NULL);
     for (unsigned i = 0; i < p->plan->setting_count; i++) {
-        unsigned j = 0;
-        while (j < p->plan->cgroup_count && !text_equal(p->plan->cgroups[j].controller, p->plan->settings[i].controller))
-            j++;
-        p->line = p->plan->settings[i].line;
-        if (j == p->plan->cgroup_count)
-            return refuse(p, "no cgroup line for the controller", p->plan->settings[i].controller);
+        struct setting *s = &p->plan->settings[i];
+        p->line = s->line;
+        s->cgroup = plan_cgroup(p->plan, s->controller);
+        if (!s->cgroup)
+            return refuse(p, "no cgroup line for the controller", s->controller);
     }
     return true;
 }
@@ -278,7 +296,9 @@ const char *plan_object(const struct plan *plan, unsigned line)
             return plan->limits[i].name;
     for (unsigned i = 0; i < plan->cgroup_count; i++)
         if (plan->cgroups[i].line == line)
-            return plan->cgroups[i].controller;
+            return plan->cgroups[i].controllers;
+    if (line == plan->scope_line && plan->scope_count)
+        return plan->scope[0];
     for (unsigned i = 0; i < plan->setting_count; i++)
         if (plan->settings[i].line == line)
             return plan->settings[i].file;

@@ -39,15 +39,17 @@ HANDLER(take_rlimit)
 HANDLER(take_cgroup)
 {
     struct plan *plan = p->plan;
-    if (!text_equal(f[0], "v1"))
+    unsigned version = text_equal(f[0], "v1") ? 1 : text_equal(f[0], "v2") ? 2 : 0;
+    if (!version)
         return refuse(p, "unknown version", f[0]);
     if (plan->cgroup_count == MAX_CGROUPS)
         return refuse(p, "too many lines of this kind", NULL);
-    for (unsigned i = 0; i < plan->cgroup_count; i++)
-        if (text_equal(plan->cgroups[i].controller, f[1]))
-            return refuse(p, "stands twice:", f[1]);
+    for (unsigned i = 0; i < plan->cgroup_count; i++) /* in a hierarchy a run has one cgroup */
+        if (version == plan->cgroups[i].version && (version == 2 || text_equal(plan->cgroups[i].mountpoint, f[2])))
+            return refuse(p, "stands twice:", f[2]);
     plan->cgroups[plan->cgroup_count++] = (struct cgroup){
-        .controller = f[1], .mountpoint = f[2], .mountroot = f[3], .line = p->line, .parent = -1, .folder = -1};
+        .version = version, .controllers = f[1], .mountpoint = f[2], .mountroot = f[3], .line = p->line,
+        .parent = -1, .folder = -1, .base = -1};
     return plain_name(p, f[1]) && absolute(p, f[2]) && absolute(p, f[3]);
 }
 
@@ -62,6 +64,17 @@ HANDLER(take_cgroup_set)
     plan->settings[plan->setting_count++] =
         (struct setting){.controller = f[0], .file = f[1], .value = f[2], .line = p->line, .required = required};
     return plain_name(p, f[1]);
+}
+
+HANDLER(take_scope)
+{
+    struct plan *plan = p->plan;
+    if (plan->scope_count == MAX_SCOPE)
+        return refuse(p, "too many lines of this kind", NULL);
+    if (plan->scope_count == 0)
+        plan->scope_line = p->line;
+    plan->scope[plan->scope_count++] = f[0];
+    return plan->scope_count > 1 || absolute(p, f[0]);
 }
 
 HANDLER(take_capabilities)

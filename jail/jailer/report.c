@@ -76,6 +76,26 @@ static const char *source_hint(int error)
     }
 }
 
+static const char *cgroup_hint(int error)
+{
+    switch (error) {
+    case EROFS:
+        return "/sys/fs/cgroup is read-only here (a container?): --allow-weaker memory --allow-weaker pids";
+    case EBUSY:
+        return "other processes are in the caller's own cgroup: move them to one below it, or start pyjail as the only "
+               "one, in a unit of its own with Delegate=yes; --allow-weaker memory --allow-weaker pids does without";
+    case EOPNOTSUPP:
+        return "the caller's own cgroup is threaded, which has no memory limit: start pyjail in another one";
+    case EINVAL:
+    case ENOSPC:
+    case ERANGE:
+        return "the kernel does not take this value: see --memory, --pids, --cpus and --cpuset";
+    default:
+        return "this host does not let us use its cgroups: --allow-weaker memory --allow-weaker pids accepts limits per "
+               "process";
+    }
+}
+
 const char *report_hint(const struct failure *f)
 {
     switch (f->step) {
@@ -111,9 +131,10 @@ const char *report_hint(const struct failure *f)
     case STEP_CGROUP:
     case STEP_CGROUP_SET:
     case STEP_CGROUP_JOIN:
-        return f->error == EROFS ? "/sys/fs/cgroup is read-only here (a container?): --allow-weaker memory --allow-weaker pids"
-                                 : "this host does not let us use its cgroups: --allow-weaker memory --allow-weaker pids "
-                                   "accepts limits per process";
+        return cgroup_hint(f->error);
+    case STEP_SCOPE:
+        return "the service manager of this user's session must answer (loginctl enable-linger, or log in): without it, "
+               "--allow-weaker memory --allow-weaker pids accepts limits per process";
     case STEP_RLIMIT:
     case STEP_RAISE:
         return "the limit asked for is above what the caller may have (ulimit -H): lower it, or raise the caller's";

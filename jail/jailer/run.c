@@ -49,7 +49,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
             call_off(&run, f);
     }
     cgroups_read(&run, &verdict);
-    cgroups_remove(&run);
+    cgroups_remove(&run, false);
     ids_release(&run);
     if (f->step != STEP_NONE)
         report(plan, f, run.command);

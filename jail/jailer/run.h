@@ -6,8 +6,8 @@
 #include "step.h"
 #include "sys.h"
 
-/* The ways into this run's cgroups, and back into the caller's. Init leaves again when the payload is born, so that
- * the cgroups are empty, and can be removed, before init and the namespaces have come to their end. */
+/* The ways into this run's cgroups of version 1, and back into the caller's. Init leaves again, so that the cgroups
+ * are empty, and can be removed, before init and the namespaces have come to their end. */
 struct gates {
     int in[MAX_CGROUPS], out[MAX_CGROUPS];
 };
@@ -52,8 +52,8 @@ struct order {
 };
 
 /* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
- * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made, with
- * the gates; last, to init, when their limits are set. To the supervisor: that the network is made; from init, how
+ * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made and
+ * limited, with the gates. To the supervisor: that the network is made; from init, how
  * the payload ended; that no process of the jail but init is left; and, where it was told to, that it has stopped. */
 enum parcel_kind { PARCEL_TREES, PARCEL_GO, PARCEL_NETWORK, PARCEL_FAREWELL, PARCEL_GONE, PARCEL_STOPPED };
 
@@ -102,15 +102,21 @@ bool ids_map(struct run *run, struct failure *f);
 int ids_owner_namespace(unsigned uid, unsigned gid, unsigned host_uid, unsigned host_gid); /* fd or -errno */
 
 /* cgroup.c */
-bool cgroups_make(struct run *run, struct failure *f);
+bool cgroups_prepare(struct run *run, struct failure *f); /* that of version 2, before the clone */
+int cgroups_birthplace(const struct run *run);            /* … its descriptor for clone3, or -1 */
+bool cgroups_make(struct run *run, struct failure *f);    /* those of version 1 */
 bool cgroups_limit(const struct run *run, struct failure *f);
+void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
+void cgroups_kill(const struct run *run);    /* everyone in them, where the kernel can */
+int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
+void cgroups_read(const struct run *run, struct verdict *v);
+void cgroups_remove(struct run *run, bool init_lives); /* those of version 2 only without init */
+
+/* cgroup_v1.c */
+unsigned cgroups_gated(const struct plan *plan); /* how many gates either way */
 bool cgroups_open(const struct run *run, struct gates *g, struct failure *f);
 bool cgroups_enter(const struct run *run, const struct gates *g, struct failure *f); /* the caller itself */
 bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f);
-void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
-int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
-void cgroups_read(const struct run *run, struct verdict *v);
-void cgroups_remove(struct run *run);
 
 /* sources.c */
 bool source_open(const struct run *run, struct node *n, struct failure *f);

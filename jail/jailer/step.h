@@ -16,6 +16,7 @@
     X(STEP_UID_POOL, "uid-pool", "reserve a user id for this run with")         \
     X(STEP_SOURCE, "source", "open the source")                                 \
     X(STEP_OWNER, "owner", "map the owner of")                                  \
+    X(STEP_SCOPE, "scope", "move into a scope by")                              \
     X(STEP_CGROUP, "cgroup", "make a cgroup for")                               \
     X(STEP_CGROUP_SET, "cgroup-set", "set")                                     \
     X(STEP_CHANNEL, "channel", "make the control channel")                      \

@@ -30,6 +30,7 @@ static void order(struct watch *w, int signal, enum whom whom)
 static void kill_all(struct watch *w)
 {
     SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
+    cgroups_kill(w->run);
     w->kill_at = NEVER;
 }
 
@@ -114,7 +115,7 @@ static void hear_init(struct watch *w)
             w->verdict->wait_status = said.wait_status;
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
             cgroups_read(w->run, w->verdict);
-            cgroups_remove(w->run);
+            cgroups_remove(w->run, true);
         } else if (said.kind == PARCEL_STOPPED && w->stopping) { /* the terminal is the shell's now */
             w->stopping = false;
             SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);

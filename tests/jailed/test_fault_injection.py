@@ -20,6 +20,7 @@ NOT_REACHED = {
     "none": "stands for no failure",
     "plan": "fails before the outcome's place is known; tested below with a damaged plan",
     "raise": "only where the caller's hard limit is below what is asked",
+    "scope": "only where systemd is asked for a cgroup; see test_cgroup_places.py",
     "landlock": "only where the kernel has Landlock, or the plan requires it",
     "seal": "only with a read-only root of tmpfs",
 }

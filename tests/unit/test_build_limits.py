@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
-from unit.test_build_plan import CGROUPS, OLD_USER, ROOT, enforced, mounts, plan, rlimits
+from unit.test_build_plan import CGROUPS, OLD_USER, ROOT, USER, enforced, mounts, plan, rlimits
 
-from jail import INFINITY, Jail, Limits, UnsupportedError
+from jail import INFINITY, Host, Jail, Limits, UnsupportedError
 from jail import directives as d
+from rlimits.cgroup import Controller
 
 
 def test_every_rlimit_that_matters_is_finite_by_default() -> None:
@@ -82,7 +84,7 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
 
 def test_infinity_leaves_the_callers_own_limit() -> None:
     made = plan(
-        Jail(limits=Limits(**{name: INFINITY for name in Limits.__match_args__ if name != "grace"})), ROOT
+        Jail(limits=Limits(**dict.fromkeys(set(Limits.__match_args__) - {"grace", "cpuset"}, INFINITY))), ROOT
     )
     assert made.of(d.Cgroup) == made.of(d.Timeout) == made.of(d.Enforced) == ()
     held = rlimits(made)
@@ -95,15 +97,110 @@ def test_infinity_leaves_the_callers_own_limit() -> None:
 
 def test_a_memory_cgroup_is_used_where_there_is_one() -> None:
     made = plan(Jail(limits=Limits(memory=1 << 20, pids=10)), ROOT)
-    assert [group.controller for group in made.of(d.Cgroup)] == ["memory", "pids"]
+    assert [group.controllers for group in made.of(d.Cgroup)] == ["memory", "pids"]
     settings = {line.file: line for line in made.of(d.CgroupSet)}
     assert settings["memory.limit_in_bytes"] == d.CgroupSet("memory", "memory.limit_in_bytes", "1048576")
-    assert settings["pids.max"] == d.CgroupSet("pids", "pids.max", "11")
+    assert settings["pids.max"] == d.CgroupSet("pids", "pids.max", "10")
     assert not settings["memory.memsw.limit_in_bytes"].required
     files = [line.file for line in made.of(d.CgroupSet)]
     assert files.index("memory.limit_in_bytes") < files.index("memory.memsw.limit_in_bytes")
     assert (enforced(made)["memory"], enforced(made)["pids"]) == ("cgroup-v1", "cgroup-v1")
     assert "data" not in rlimits(made)
+    assert rlimits(made)["nproc"].soft == 12, "init counts, and the cgroup is to be hit first: it tells"
+
+
+def controller(version: int, name: str, **facts: Any) -> Controller:
+    where = "/sys/fs/cgroup" if version == 2 else f"/sys/fs/cgroup/{name}"
+    facts = {"writable": True, "path": where, **facts}
+    return Controller(version=version, name=name, mountpoint=where, mountroot="/", **facts)
+
+
+def host_with(*controllers: Controller, euid: int = 0) -> Host:
+    return dataclasses.replace(ROOT if euid == 0 else USER, controllers=controllers)
+
+
+def test_version_two_has_one_cgroup_for_all_controllers() -> None:
+    host = host_with(*(controller(2, name) for name in ("memory", "pids", "cpu", "io")))
+    made = plan(Jail(limits=Limits(memory=1 << 20, pids=10, cpus=0.5)), host)
+    assert made.of(d.Cgroup) == (d.Cgroup(2, "memory,pids,cpu", "/sys/fs/cgroup", "/"),)
+    settings = {line.file: line.value for line in made.of(d.CgroupSet) if line.required}
+    assert settings == {"memory.max": "1048576", "pids.max": "11", "cpu.max": "50000 100000"}, "init counts"
+    assert {line.file: line.value for line in made.of(d.CgroupSet) if not line.required} == {
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+    }
+    assert made.of(d.Scope) == ()
+    assert {mechanism for _, mechanism in enforced(made).items()} == {"cgroup-v2"}
+
+
+def test_a_machine_may_have_both_versions() -> None:
+    host = host_with(controller(1, "memory"), controller(2, "pids"))
+    made = plan(Jail(), host)
+    assert {(one.version, one.controllers) for one in made.of(d.Cgroup)} == {(1, "memory"), (2, "pids")}
+    assert (enforced(made)["memory"], enforced(made)["pids"]) == ("cgroup-v1", "cgroup-v2")
+
+
+def test_controllers_that_are_mounted_together_share_a_cgroup() -> None:
+    both = tuple(dataclasses.replace(controller(1, name), mountpoint="/both") for name in ("memory", "pids"))
+    assert plan(host=host_with(*both)).of(d.Cgroup) == (d.Cgroup(1, "memory,pids", "/both", "/"),)
+
+
+def test_only_what_is_asked_for_is_worth_a_call_to_systemd() -> None:
+    """And once it is made, the other limits use it."""
+    scope = ("/bin/call", "a", "a", "%p")
+    host = host_with(
+        *(controller(2, name, writable=False, scope=scope) for name in ("memory", "pids", "cpu")), euid=5
+    )
+    for cheap in (Limits(), Limits(pids=5), Limits(memory=INFINITY)):
+        assert plan(Jail(limits=cheap), host).of(d.Cgroup) == plan(Jail(limits=cheap), host).of(d.Scope) == ()
+    for dear, names in ((Limits(memory=1 << 20), "memory,pids"), (Limits(cpus=1), "memory,pids,cpu")):
+        made = plan(Jail(limits=dear), host)
+        assert [one.controllers for one in made.of(d.Cgroup)] == [names]
+        assert tuple(one.word for one in made.of(d.Scope)) == scope
+        assert (enforced(made)["memory"], enforced(made)["pids"]) == ("cgroup-v2", "cgroup-v2")
+
+
+def test_a_cgroup_of_our_own_that_must_be_ours_alone_is_used_when_asked_for() -> None:
+    host = host_with(controller(2, "memory", writable=False, delegated=True), euid=5)
+    assert plan(host=host).of(d.Cgroup) == ()
+    made = plan(Jail(limits=Limits(memory=1 << 20)), host)
+    assert [one.controllers for one in made.of(d.Cgroup)] == ["memory"]
+
+
+def test_cpus_are_a_quota_of_each_period() -> None:
+    one = controller(1, "cpu")
+    for asked, quota in ((0.5, "50000"), (2, "200000"), (0.01, "1000"), (0.333, "33300")):
+        made = plan(Jail(limits=Limits(cpus=asked)), host_with(one))
+        assert made.of(d.CgroupSet) == (
+            d.CgroupSet("cpu", "cpu.cfs_period_us", "100000"),
+            d.CgroupSet("cpu", "cpu.cfs_quota_us", quota),
+        )
+    assert "cpus" not in enforced(plan(Jail(limits=Limits(cpus=INFINITY)), host_with(one)))
+
+
+def test_a_cpuset_must_be_of_cpus_that_are_there() -> None:
+    one = controller(1, "cpuset", cpus="0-3", mems="0")
+    made = plan(Jail(limits=Limits(cpuset="1-2")), host_with(one))
+    assert made.of(d.CgroupSet) == (
+        d.CgroupSet("cpuset", "cpuset.mems", "0"),
+        d.CgroupSet("cpuset", "cpuset.cpus", "1-2"),
+    )
+    assert enforced(made)["cpuset"] == "cgroup-v1"
+    with pytest.raises(UnsupportedError, match="0-3"):
+        plan(Jail(limits=Limits(cpuset="3-4")), host_with(one))
+    two = controller(2, "cpuset", cpus="0-3", mems="0")
+    made = plan(Jail(limits=Limits(cpuset="3")), host_with(two))
+    assert made.of(d.CgroupSet) == (d.CgroupSet("cpuset", "cpuset.cpus", "3"),)
+
+
+@pytest.mark.parametrize("limits", [Limits(cpus=1), Limits(cpuset="0")])
+@pytest.mark.parametrize("euid", [0, 5])
+def test_what_only_a_cgroup_holds_is_refused_without_one(limits: Limits, euid: int) -> None:
+    for host in (host_with(euid=euid), host_with(controller(2, "memory", writable=False), euid=euid)):
+        with pytest.raises(UnsupportedError) as caught:
+            plan(Jail(limits=limits), host)
+        assert caught.value.feature in ("cpus", "cpuset")
+        assert "--cpu" in caught.value.remedy
 
 
 def test_a_cgroup_that_may_not_be_written_is_none() -> None:

@@ -18,7 +18,7 @@ GOOD = Facts(
         "clone3": "yes",
         "close-range": "yes", "openat2": "yes",
     },
-    jailer="/opt/jailer", uid=1000, cgroups={"v1 memory": True, "v1 pids": True},
+    jailer="/opt/jailer", uid=1000, cgroups={"v1 memory": "ours", "v1 pids": "ours"},
     newuidmap="/usr/bin/newuidmap",
     libseccomp="2.5.4", cache_folder="/home/me/.cache/pyjail",
 )  # fmt: skip
@@ -76,10 +76,16 @@ def test_a_jailer_that_does_not_start_says_why() -> None:
 
 
 def test_without_a_cgroup_the_memory_limit_is_said_to_be_weaker() -> None:
-    for groups in ({}, {"v1 memory": False}, {"v2": True}):
+    for groups in ({}, {"v1 memory": "no"}, {"v2 cpu": "ours"}):
         found = finding("cgroups", cgroups=groups)
         assert found.state == NOTE
         assert "--allow-weaker memory" in found.remedy
+
+
+def test_a_cgroup_that_takes_an_effort_is_made_for_limits_that_are_asked_for() -> None:
+    found = finding("cgroups", cgroups={"v2 memory": "asked", "v2 cpuset": "no"})
+    assert (found.state, found.found) == (NOTE, "for limits that are asked for: v2 memory")
+    assert "--memory" in found.remedy
 
 
 def test_a_cache_that_is_not_used_says_why() -> None:

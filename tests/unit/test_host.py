@@ -88,4 +88,4 @@ def test_this_host() -> None:
 
 def test_what_was_not_looked_at_is_absent() -> None:
     host = Host((6, 1), "x86_64", 1000, 1000)
-    assert (host.kind("/bin"), host.link("/bin"), host.cgroup_v1("memory")) == ("absent", "", None)
+    assert (host.kind("/bin"), host.link("/bin"), host.cgroup("memory")) == ("absent", "", None)

@@ -61,8 +61,12 @@ MANY: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.Argv, raw),
 )
 CGROUP = (
-    d.Cgroup("v1", "memory", "/sys/fs/cgroup/memory", "/"),
+    d.Cgroup(1, "memory", "/sys/fs/cgroup/memory", "/"),
+    d.Cgroup(2, "pids,io", "/sys/fs/cgroup/unified", "/"),
     d.CgroupSet("memory", "memory.limit_in_bytes", "1"),
+    d.CgroupSet("io", "io.max", "8:16 rbps=1", required=False),
+    d.Scope("/bin/call"),
+    d.Scope("%p"),
 )
 
 
@@ -171,10 +175,13 @@ WRONG_LINES = (
     "rlimit as infinity 1 exact",
     "rlimit as -1 1 exact",
     "rlimit as 9223372036854775808 infinity exact",
-    "cgroup v2 memory /sys /",
+    "cgroup v3 memory /sys /",
+    "cgroup memory /sys /",
     "cgroup v1 a/b /sys /",
     "cgroup v1 memory sys /",
     "cgroup-set memory limit 1 required",
+    "scope busctl",
+    "scope /bin/a b",
     "capabilities 0x1",
     "capabilities FF",
     "capabilities 10000000000000000",
@@ -219,6 +226,8 @@ WRONG_LINES = (
     "\t",
 )
 TWICE = (
+    "cgroup v1 memory /sys /",
+    "cgroup v2 memory /sys /",
     "key a",
     "hostname a",
     "capabilities 0",
@@ -236,6 +245,7 @@ RIGHT_LINES = (
     *TWICE,
     "argv \\000",
     "argv \\101",
+    "scope /bin/call\nscope call\nscope call",
     "umask 0022",
     "env A=",
     "env A==",
