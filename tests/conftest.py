@@ -1,6 +1,6 @@
 """Fixtures of all tests: the users, a launcher for the user a test runs as, a folder of that user's own.
 
-`PYJAIL_REQUIRE=userns,cgroup,seccomp,landlock,root,probes` turns skips for want of these into failures.
+`PYJAIL_REQUIRE=userns,cgroup,cgroup2,seccomp,landlock,root,probes` makes skips for want of these failures.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support import users
+from support.features import no_memory_cgroup
 from support.features import require as _require
 from support.installation import Installation, installed
 from support.launcher import Completed, Launcher
@@ -64,6 +65,16 @@ def as_user(request: pytest.FixtureRequest) -> User:
 def pyjail(installation: Installation, as_user: User) -> Launcher:
     """Starts `pyjail` as the test's user."""
     return Launcher(installation, as_user)
+
+
+@pytest.fixture
+def cgroup_pyjail(pyjail: Launcher) -> Launcher:
+    """Starts `pyjail` as a user whose jails can have a memory cgroup, if they ask for a limit."""
+    _require("cgroup")
+    why = no_memory_cgroup(pyjail.user.uid)
+    if why:
+        pytest.skip(why)
+    return pyjail
 
 
 @pytest.fixture

@@ -5,16 +5,29 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from support.launcher import Completed, Launcher
 from support.processes import cgroup_folders, descendants
 
 
 def test_no_cgroup_file_system_is_there(jailed: Callable[..., Completed]) -> None:
-    found = jailed("""
+    found = jailed(LOOK).answer
+    check_view(found)
+
+
+def test_a_cgroup_that_was_asked_for_is_not_seen_either(cgroup_pyjail: Launcher) -> None:
+    found = cgroup_pyjail.python(LOOK, options=["--memory", "64M", "--cpus", "1"]).answer
+    check_view(found)
+
+
+LOOK = """
 answer(sys=attempt(os.listdir, "/sys/fs/cgroup"), mount=call(165, b"none", b"/tmp", b"cgroup", 0, b"memory"),
        fsopen=call(430, b"cgroup2", 0), own=read("/proc/self/cgroup"), mounts=read("/proc/self/mounts"))
-""").answer
+"""
+
+
+def check_view(found: dict[str, Any]) -> None:
     assert found["sys"] in ("ENOENT", "EACCES")
     assert found["mount"] in ("EPERM", "ENOSYS")
     assert found["fsopen"] in ("EPERM", "ENOSYS")
@@ -23,11 +36,8 @@ answer(sys=attempt(os.listdir, "/sys/fs/cgroup"), mount=call(165, b"none", b"/tm
     assert paths == {"/"}, "the jail sees where it is on the host"
 
 
-def test_every_process_of_the_jail_is_in_its_cgroup(pyjail: Launcher, require: Callable[[str], None]) -> None:
-    """Init too, and those that were forked and moved to a new session."""
-    require("cgroup")
-    if not pyjail.user.is_root:
-        return  # no cgroup can be written
+def test_every_process_of_the_jail_is_in_its_cgroup(cgroup_pyjail: Launcher) -> None:
+    """Those too that were forked and moved to a new session."""
     code = """
 for _ in range(3):
     if os.fork() == 0:
@@ -38,12 +48,14 @@ answer(ready=1)
 sys.stdin.buffer.read()
 """
     before = cgroup_folders()
-    with pyjail.popen(*pyjail.words(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jail:
+    words = cgroup_pyjail.words(code, options=["--memory", "64M"])
+    with cgroup_pyjail.popen(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jail:
         assert jail.stdout is not None
         jail.stdout.readline()
         inside = descendants(jail.pid)
         assert len(inside) >= 5
-        # Init, the first, is ours and stays outside, so that the cgroup can be removed before it has ended.
+        # Init, the first, is ours; in version 1 it stays outside, so that the cgroup can be removed before it
+        # has ended.
         memberships = {Path(f"/proc/{pid}/cgroup").read_text() for pid in inside[1:]}
         outside = Path(f"/proc/{jail.pid}/cgroup").read_text()
         jail.communicate(timeout=60)

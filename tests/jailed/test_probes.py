@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from support.features import missing, probes_file
+from support.features import no_memory_cgroup, probes_file
 from support.installation import SYSTEM_PYTHON
 from support.launcher import Launcher
 
@@ -32,13 +32,14 @@ WITHOUT_CGROUP_NULL = dict.fromkeys(
 
 
 def options(pyjail: Launcher) -> list[str]:
-    memory = ["--memory", str(MEMORY)] if pyjail.user.is_root else []
+    memory = ["--memory", str(MEMORY)] if no_memory_cgroup(pyjail.user.uid) is None else []
     return ["--pids", str(PIDS), "--tmp-size", str(TMP), *memory]
 
 
 def limits(pyjail: Launcher) -> list[str]:
     """What the probes overshoot: the jail's own limits; memory only where it is held over the whole jail."""
-    return ["--destructive", *LIMITS, *(["--mem-limit", str(MEMORY)] if pyjail.user.is_root else [])]
+    memory = ["--mem-limit", str(MEMORY)] if no_memory_cgroup(pyjail.user.uid) is None else []
+    return ["--destructive", *LIMITS, *memory]
 
 
 def check(text: bytes, undecided: dict[str, str]) -> None:
@@ -113,5 +114,5 @@ def test_around(pyjail: Launcher, require: Callable[[str], None]) -> None:
     ) as process:
         out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
-    held = pyjail.user.is_root and missing("cgroup") is None
+    held = no_memory_cgroup(pyjail.user.uid) is None
     check(out, HARNESS_NULL if held else HARNESS_NULL | WITHOUT_CGROUP_NULL)

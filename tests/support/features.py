@@ -30,20 +30,41 @@ def _userns() -> str | None:
     return "user namespaces are not to be had here" if ended.returncode else None
 
 
-def _cgroup() -> str | None:
-    """A memory cgroup that this user may make children of: v1, or v2 with the controller on."""
+def no_memory_cgroup(uid: int) -> str | None:
+    """Why jails of the user can have no memory cgroup, or None. In version 1, and at the top of version 2, it
+    takes root; in version 2 an ordinary user's systemd can be asked for one."""
+    tree = Path("/sys/fs/cgroup")
+    if "memory" in _controllers(tree):
+        manager = tree / f"user.slice/user-{uid}.slice/user@{uid}.service"
+        if uid != 0 and not ("memory" in _controllers(manager) and os.path.exists(f"/run/user/{uid}/bus")):
+            return "an ordinary user without a systemd session has no memory cgroup"
+        return None if uid or os.access(tree, os.W_OK) else "the cgroups are read-only"
     for line in Path("/proc/self/cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
+            if uid != 0:
+                return "an ordinary user has no memory cgroup in version 1"
             # Seen from a container the path may lie outside of the mount: its top is then ours.
             for folder in ("/sys/fs/cgroup/memory" + path, "/sys/fs/cgroup/memory"):
                 if os.access(folder, os.W_OK):
                     return None
-        if number == "0":
-            control = Path("/sys/fs/cgroup" + path, "cgroup.subtree_control")
-            if os.access(control, os.W_OK) and "memory" in control.read_text():
-                return None
     return "no writable memory cgroup"
+
+
+def _controllers(folder: Path) -> list[str]:
+    try:
+        return (folder / "cgroup.controllers").read_text().split()
+    except OSError:
+        return []
+
+
+def _cgroup() -> str | None:
+    return no_memory_cgroup(os.geteuid())
+
+
+def _cgroup2() -> str | None:
+    """Version 2 with its controllers, not only beside version 1."""
+    return None if _controllers(Path("/sys/fs/cgroup")) else "no cgroup v2 with controllers"
 
 
 def _seccomp() -> str | None:
@@ -72,6 +93,7 @@ _CHECKS = {
     "root": _root,
     "userns": _userns,
     "cgroup": _cgroup,
+    "cgroup2": _cgroup2,
     "seccomp": _seccomp,
     "landlock": _landlock,
     "probes": _probes,
