@@ -146,7 +146,10 @@ def _version_2(
     divisible = names(path) if ours(path) and read(f"{path}/cgroup.type").strip() in ("", "domain") else []
     asked = names(mountpoint + manager) if manager and mountroot == "/" else []
     for name in top:
-        cpus, mems = _cpuset(path, name, ("cpuset.cpus.effective", "cpuset.mems.effective"), read)
+        files = ("cpuset.cpus.effective", "cpuset.mems.effective")
+        cpus, mems = _cpuset(path, name, files, read)
+        if not cpus:  # not handed down to us
+            cpus, mems = _cpuset(mountpoint, name, files, read)
         yield Controller(
             2,
             name,

@@ -86,6 +86,8 @@ def test_the_cpus_of_a_cpuset_are_read() -> None:
     assert (one.cpus, one.mems) == ("0-3", "0")
     (one,) = v2({"/cgroup.controllers": "cpuset", "/job/cpuset.cpus.effective": "1\n"}, set())
     assert one.cpus == "1"
+    (one,) = v2({"/cgroup.controllers": "cpuset", "/cpuset.cpus.effective": "0-7\n"}, set())
+    assert one.cpus == "0-7", "where the controller is not handed down to us"
 
 
 def test_the_top_of_the_whole_tree_always_serves_who_may_write_it() -> None:
