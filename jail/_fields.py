@@ -145,6 +145,7 @@ MODE = number(0, 0o7777, 8)
 UMASK = number(0, 0o777, 8)
 DESCRIPTOR = number(3, 65535)
 MILLISECONDS = number(0, 3660 * 86400 * 1000)
+SOME_MILLISECONDS = number(1, 3660 * 86400 * 1000)
 SIZE = or_word(number(0, 2**63 - 1), "infinity", -1)
 NEED = either({"required": True, "optional": False})
 

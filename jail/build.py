@@ -21,6 +21,7 @@ from jail.directives import (
     OutcomeTo,
     PassFd,
     Seccomp,
+    Stats,
     Symlink,
     Umask,
 )
@@ -56,13 +57,14 @@ def build_plan(
     host: Host,
     *,
     outcome: int | str | None = None,
+    stats: bool = False,
     program: Program | None = None,
 ) -> Plan:
     """The plan of a run.
 
     `command` may be empty where the jailer is given the words later. `outcome` is the descriptor or the
-    absolute path of the file that the outcome line is written to. `program` is the filter that `jail.seccomp`
-    names.
+    absolute path of the file that the outcome line is written to; `stats` asks for a line about the run on
+    stderr. `program` is the filter that `jail.seccomp` names.
 
     Raises SpecError for what makes no sense, UnsupportedError for what this host cannot hold.
     """
@@ -85,6 +87,7 @@ def build_plan(
             *_environment(jail),
             *(PassFd(number) for number in jail.pass_fds),
             *_outcome(outcome),
+            *((Stats(),) if stats else ()),
             *_words(command),
         )
     )
@@ -97,7 +100,7 @@ def _ids(jail: Jail, host: Host) -> Ids:
 def _root(jail: Jail, host: Host) -> Iterator[Directive]:
     if jail.root != "host":
         yield Mount("bind", "/", READ_ONLY, jail.root)
-        yield Mount("tmpfs", "/dev", ("nosuid", "nodev", "noexec"), "size=65536,nr_inodes=64,mode=755")
+        yield Mount("tmpfs", "/dev", ("ro", "nosuid", "nodev", "noexec"), "size=65536,nr_inodes=64,mode=755")
         return
     # Read-only for the payload; the caps are room for what is made below and for the targets of mounts.
     inodes = 256 + sum(mount.target.count("/") + 1 for mount in jail.mounts)

@@ -168,6 +168,21 @@ class Timeout:
 
 
 @record(frozen=True)
+class IdleTimeout:
+    milliseconds: int
+
+
+@record(frozen=True)
+class CpuTime:
+    milliseconds: int
+
+
+@record(frozen=True)
+class MaxOutput:
+    size: int
+
+
+@record(frozen=True)
 class Grace:
     milliseconds: int
 
@@ -177,6 +192,11 @@ class OutcomeTo:
     """A descriptor or an absolute path."""
 
     place: int | str
+
+
+@record(frozen=True)
+class Stats:
+    """One line about the run on stderr, for people."""
 
 
 @record(frozen=True)
@@ -216,8 +236,12 @@ if TYPE_CHECKING:
         | EnvPass
         | PassFd
         | Timeout
+        | IdleTimeout
+        | CpuTime
+        | MaxOutput
         | Grace
         | OutcomeTo
+        | Stats
         | Enforced
         | Argv
     )

@@ -12,6 +12,7 @@ from jail.directives import (
     Capabilities,
     Cgroup,
     CgroupSet,
+    CpuTime,
     Cwd,
     Depends,
     Dir,
@@ -21,11 +22,13 @@ from jail.directives import (
     File,
     Grace,
     Hostname,
+    IdleTimeout,
     Ids,
     Key,
     Landlock,
     LandlockNeed,
     Mask,
+    MaxOutput,
     Mount,
     Network,
     OutcomeTo,
@@ -33,11 +36,13 @@ from jail.directives import (
     Rlimit,
     Scope,
     Seccomp,
+    Stats,
     Symlink,
     Timeout,
     Umask,
 )
 from jail.errors import SpecError
+from rlimits.rlimit import RESOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,26 +108,6 @@ def _read_mount(kind: str, target: str, flags: str, data: str) -> Mount:
     elif any(word in ("rec", "optional", "owner", "device") for word in words):
         raise RefusedError("rec, optional, owner and device go with bind only")
     return Mount(kind, target, words, data)  # the target's rule depends on the line's place
-
-
-RESOURCES = (
-    "cpu",
-    "fsize",
-    "data",
-    "stack",
-    "core",
-    "rss",
-    "nproc",
-    "nofile",
-    "memlock",
-    "as",
-    "locks",
-    "sigpending",
-    "msgqueue",
-    "nice",
-    "rtprio",
-    "rttime",
-)
 
 
 def _read_rlimit(name: str, soft: str, hard: str, how: str) -> Rlimit:
@@ -250,7 +235,10 @@ SHAPES: dict[type, Shape] = dict(
         (Env, Shape("env", 1, 1, lambda given: [f"{given.name}={given.value}"], _read_env, None)),
         (EnvPass, Shape("env-pass", 1, 1, lambda given: [given.name], _read_env_pass, None)),
         _plain("pass-fd", PassFd, form.DESCRIPTOR, once=lambda given: given.number),
-        _plain("timeout", Timeout, form.number(1, 3660 * 86400 * 1000), once=_only),
+        _plain("timeout", Timeout, form.SOME_MILLISECONDS, once=_only),
+        _plain("idle-timeout", IdleTimeout, form.SOME_MILLISECONDS, once=_only),
+        _plain("cpu-time", CpuTime, form.SOME_MILLISECONDS, once=_only),
+        _plain("max-output", MaxOutput, form.number(0, 2**63 - 1), once=_only),
         _plain("grace", Grace, form.MILLISECONDS, once=_only),
         (
             OutcomeTo,
@@ -263,6 +251,7 @@ SHAPES: dict[type, Shape] = dict(
                 _only,
             ),
         ),
+        _plain("stats", Stats, once=_only),
         _plain("enforced", Enforced, form.TEXT, form.TEXT),
         _plain("argv", Argv, form.TEXT),
     )

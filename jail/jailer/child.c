@@ -160,6 +160,7 @@ static bool own_session(struct run *run, struct failure *f)
 
 static bool (*const sequence[])(struct run *, struct failure *) = {
     let_go_of_supervisor,
+    relay_enter,         /* nothing of the jail holds the caller's own output from here on */
     network_begin,       /* first, since it takes longest and needs nothing of the rest */
     hear_go,             /* the ids are mapped; if the supervisor has ended instead, so do we */
     take_ids,            /* before files are made: they belong to the jail's id; host id 0 is gone from here on */

@@ -1,7 +1,9 @@
 /* The supervisor's side of the start: channel, clone, maps, cgroup, go. */
 #include "run.h"
 #include "text.h"
+#include <linux/poll.h>
 #include <linux/sched.h>
+#include <linux/time_types.h>
 
 #define SOCKET_UNIX 1
 #define SOCKET_SEQPACKET 5
@@ -81,15 +83,16 @@ static bool start_building(struct run *run, struct failure *f)
     return true;
 }
 
-/* Until the network is made, or the child has ended; either way there is nothing to decide here. */
+/* Until the network is made or the child has ended; no longer than the run may last, nor when there is a signal to heed.
+ * Whichever it is, there is nothing to decide here: supervise() does. */
 static bool wait_for_network(struct run *run, struct failure *f)
 {
-    struct parcel done;
-    int none[CHANNEL_FDS];
-    unsigned count;
+    struct pollfd wait[] = {{.fd = run->control[0], .events = POLLIN}, {.fd = run->signals, .events = POLLIN}};
+    int64_t most = run->plan->timeout_ms;
+    struct __kernel_timespec t = {most / 1000, most % 1000 * 1000000};
     (void)f;
     if (run->plan->own_network)
-        channel_receive(run->control[0], &done, sizeof done, none, &count);
+        SYS(__NR_ppoll, wait, COUNT(wait), most == UNSET ? NULL : &t, 0, 8);
     return true;
 }
 
@@ -104,6 +107,8 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
         return false;
     memcpy(fds, g.in, count * sizeof(int));
     memcpy(fds + count, g.out, count * sizeof(int));
+    if (run->plan->cpu_ms != UNSET)
+        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
     TRY(f, STEP_GO, 0, say_go(run, fds, 2 * count));
     for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
@@ -127,7 +132,7 @@ static bool let_go(struct run *run, struct failure *f)
 
 bool launch(struct run *run, struct failure *f)
 {
-    return make_channel(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) && ids_reserve(run, f) &&
-           hand_over_sources(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
-           wait_for_network(run, f) && hand_over_cgroups(run, f);
+    return make_channel(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
+           ids_reserve(run, f) && relay_start(run, f) && hand_over_sources(run, f) && raise_limits(run, f) &&
+           ids_map(run, f) && start_building(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f);
 }

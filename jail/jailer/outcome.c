@@ -4,47 +4,91 @@
 #include <asm/resource.h>
 #include <asm/signal.h>
 
-#define EXITED(status) (((status)&0x7f) == 0)
-#define EXIT_CODE(status) ((status) >> 8 & 0xff)
-#define SIGNAL_OF(status) ((status)&0x7f)
+static bool jail_used_up_cpu(const struct run *run, const struct verdict *v)
+{
+    int64_t most = run->plan->cpu_ms;
+    return most != UNSET && v->cpu_counted && v->user_us + v->system_us >= most * 1000;
+}
 
-enum ending { EXITED_NORMALLY, SIGNALED, TIMED_OUT, CPU_EXCEEDED, OUT_OF_MEMORY, KILLED, SETUP_FAILED };
-
-static bool cpu_used_up(const struct run *run, const struct verdict *v)
+static bool payload_used_up_cpu(const struct run *run, const struct verdict *v)
 {
     int signal = SIGNAL_OF(v->wait_status);
     for (unsigned i = 0; i < run->plan->limit_count; i++) {
         const struct limit *l = &run->plan->limits[i];
-        if (l->resource == RLIMIT_CPU && l->soft < INT64_MAX / 1000000)
+        if (l->resource == RLIMIT_CPU && l->soft < INT64_MAX / 1000000) {
             /* The limit counts whole clock ticks, the usage exact time: on a busy machine the one runs ahead. */
-            return (signal == SIGXCPU || signal == SIGKILL) && v->user_us + v->system_us >= (int64_t)l->soft * 900000;
+            int64_t tenths = (v->user_us + v->system_us) / 100000;
+            return (signal == SIGXCPU && tenths >= (int64_t)l->soft * 5) ||
+                   (signal == SIGKILL && tenths >= (int64_t)l->soft * 9);
+        }
     }
     return false;
 }
 
-static enum ending ending(const struct run *run, const struct verdict *v)
+static const enum ending endings[] = {[BY_TIMEOUT] = TIMED_OUT,
+                                      [BY_IDLE_TIMEOUT] = IDLE_TIMED_OUT,
+                                      [BY_CPU_TIME] = CPU_EXCEEDED,
+                                      [BY_OUTPUT] = OUTPUT_EXCEEDED};
+
+enum ending outcome_ending(const struct run *run, const struct verdict *v)
 {
     if (v->failure.step != STEP_NONE && v->failure.step != STEP_EXEC)
         return SETUP_FAILED;
-    if (v->timed_out)
-        return TIMED_OUT;
+    if (v->cause != BY_ITSELF)
+        return endings[v->cause];
+    if (jail_used_up_cpu(run, v))
+        return CPU_EXCEEDED;
     if (v->oom_kills > 0 && (!v->known || v->wait_status != 0))
         return OUT_OF_MEMORY;
     if (!v->known)
         return KILLED;
     if (EXITED(v->wait_status))
         return EXITED_NORMALLY;
-    return cpu_used_up(run, v) ? CPU_EXCEEDED : SIGNALED;
+    return payload_used_up_cpu(run, v) ? CPU_EXCEEDED : SIGNALED;
+}
+
+const char *outcome_name(enum ending ending)
+{
+    static const char *const names[] = {[EXITED_NORMALLY] = "exited",
+                                        [SIGNALED] = "signaled",
+                                        [TIMED_OUT] = "timed-out",
+                                        [IDLE_TIMED_OUT] = "idle-timed-out",
+                                        [CPU_EXCEEDED] = "cpu-exceeded",
+                                        [OUT_OF_MEMORY] = "out-of-memory",
+                                        [OUTPUT_EXCEEDED] = "output-exceeded",
+                                        [KILLED] = "killed",
+                                        [SETUP_FAILED] = "setup-failed"};
+    return names[ending];
+}
+
+/* By the names of `Limits`: also those that the payload has survived, such as a refused fork. */
+unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names)
+{
+    static const char *const by[] = {
+        [BY_TIMEOUT] = "timeout", [BY_IDLE_TIMEOUT] = "idle_timeout", [BY_CPU_TIME] = NULL, [BY_OUTPUT] = "max_output"};
+    unsigned count = 0;
+    if (v->oom_kills > 0)
+        names[count++] = "memory";
+    if (v->pids_hit > 0)
+        names[count++] = "pids";
+    if (outcome_ending(run, v) == CPU_EXCEEDED)
+        names[count++] = "cpu_time";
+    if (by[v->cause])
+        names[count++] = by[v->cause];
+    return count;
 }
 
 int outcome_status(const struct run *run, const struct verdict *v)
 {
-    switch (ending(run, v)) {
+    switch (outcome_ending(run, v)) {
     case SETUP_FAILED:
         return 125;
     case TIMED_OUT:
+    case IDLE_TIMED_OUT:
     case CPU_EXCEEDED:
         return 124;
+    case OUTPUT_EXCEEDED: /* as a file that grows beyond its limit */
+        return 128 + SIGXFSZ;
     case OUT_OF_MEMORY:
     case KILLED:
         return 128 + SIGKILL;
@@ -106,6 +150,20 @@ static void error(struct line *l, const struct run *run, const struct failure *f
     line_char(l, '}');
 }
 
+static void limits_hit(struct line *l, const struct run *run, const struct verdict *v)
+{
+    const char *names[MOST_HIT];
+    unsigned count = outcome_limits_hit(run, v, names);
+    field(l, "limits_hit");
+    line_char(l, '[');
+    for (unsigned i = 0; i < count; i++) {
+        if (i)
+            line_char(l, ',');
+        line_json(l, names[i]);
+    }
+    line_char(l, ']');
+}
+
 static void enforced(struct line *l, const struct plan *plan)
 {
     field(l, "enforced");
@@ -119,17 +177,13 @@ static void enforced(struct line *l, const struct plan *plan)
 
 long outcome_write(const struct run *run, const struct verdict *v)
 {
-    static const char *const names[] = {[EXITED_NORMALLY] = "exited",     [SIGNALED] = "signaled",
-                                        [TIMED_OUT] = "timed-out",        [CPU_EXCEEDED] = "cpu-exceeded",
-                                        [OUT_OF_MEMORY] = "out-of-memory", [KILLED] = "killed",
-                                        [SETUP_FAILED] = "setup-failed"};
     LINE(l, 16384);
     if (run->outcome < 0)
         return 0;
-    enum ending end = ending(run, v);
+    enum ending end = outcome_ending(run, v);
     line_char(&l, '{');
     field(&l, "status");
-    line_json(&l, names[end]);
+    line_json(&l, outcome_name(end));
     bool ran = v->known && end != SETUP_FAILED;
     number_or_null(&l, "exit_code", EXIT_CODE(v->wait_status), ran && EXITED(v->wait_status));
     number_or_null(&l, "signal", SIGNAL_OF(v->wait_status), ran && !EXITED(v->wait_status));
@@ -139,6 +193,7 @@ long outcome_write(const struct run *run, const struct verdict *v)
     number_or_null(&l, "peak_memory_bytes", v->peak_memory, v->peak_memory >= 0);
     number_or_null(&l, "oom_kills", v->oom_kills, v->oom_kills >= 0);
     number_or_null(&l, "pids_peak", v->pids_peak, v->pids_peak >= 0);
+    limits_hit(&l, run, v);
     field(&l, "denied");
     line_text(&l, "{}");
     enforced(&l, run->plan);

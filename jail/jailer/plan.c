@@ -121,23 +121,48 @@ static HANDLER(take_pass_fd)
     return true;
 }
 
-static bool milliseconds(struct parse *p, char *s, int64_t *out)
+#define MOST_MILLISECONDS (1000ULL * 3600 * 24 * 3660)
+
+static bool whole(struct parse *p, char *s, uint64_t least, uint64_t most, int64_t *out)
 {
     uint64_t value;
-    if (!number(p, s, 10, 1000ULL * 3600 * 24 * 3660, &value))
+    if (!number(p, s, 10, most, &value))
         return false;
     *out = (int64_t)value;
-    return true;
+    return value >= least || refuse(p, "must be above 0", NULL);
 }
 
 static HANDLER(take_timeout)
 {
-    return milliseconds(p, f[0], &p->plan->timeout_ms) && (p->plan->timeout_ms > 0 || refuse(p, "must be above 0", NULL));
+    return whole(p, f[0], 1, MOST_MILLISECONDS, &p->plan->timeout_ms);
 }
 
 static HANDLER(take_grace)
 {
-    return milliseconds(p, f[0], &p->plan->grace_ms);
+    return whole(p, f[0], 0, MOST_MILLISECONDS, &p->plan->grace_ms);
+}
+
+static HANDLER(take_idle_timeout)
+{
+    return whole(p, f[0], 1, MOST_MILLISECONDS, &p->plan->idle_ms);
+}
+
+static HANDLER(take_cpu_time)
+{
+    p->plan->cpu_line = p->line;
+    return whole(p, f[0], 1, MOST_MILLISECONDS, &p->plan->cpu_ms);
+}
+
+static HANDLER(take_max_output)
+{
+    return whole(p, f[0], 0, INT64_MAX, &p->plan->max_output);
+}
+
+static HANDLER(take_stats)
+{
+    (void)f;
+    p->plan->stats = true;
+    return true;
 }
 
 static HANDLER(take_outcome)
@@ -198,7 +223,11 @@ static const struct directive directives[] = {
     {"pass-fd", 1, 1, false, take_pass_fd},
     {"timeout", 1, 1, true, take_timeout},
     {"grace", 1, 1, true, take_grace},
+    {"idle-timeout", 1, 1, true, take_idle_timeout},
+    {"cpu-time", 1, 1, true, take_cpu_time},
+    {"max-output", 1, 1, true, take_max_output},
     {"outcome", 2, 2, true, take_outcome},
+    {"stats", 0, 0, true, take_stats},
     {"enforced", 2, 2, false, take_enforced},
     {"argv", 1, 1, false, take_argv},
 };

@@ -75,7 +75,7 @@ struct dependency {
 #define MAX_SCOPE 32
 #define MAX_FDS 64
 #define MAX_RULES 64
-#define MAX_ENFORCED 32
+#define MAX_ENFORCED 64
 #define MAX_DEPENDS 256
 #define MAX_PROGRAM 4096
 #define UNSET (-1)
@@ -119,7 +119,9 @@ struct plan {
     unsigned variable_count;
     int pass_fds[MAX_FDS];
     unsigned pass_fd_count;
-    int64_t timeout_ms, grace_ms;
+    int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output;
+    unsigned cpu_line;
+    bool stats;
     int outcome_fd;
     const char *outcome_file;
     unsigned outcome_line;

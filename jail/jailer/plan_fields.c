@@ -208,7 +208,7 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     memset(plan, 0, sizeof *plan);
     plan->umask = 022;
     plan->outcome_fd = UNSET;
-    plan->timeout_ms = UNSET;
+    plan->timeout_ms = plan->idle_ms = plan->cpu_ms = plan->max_output = UNSET;
     plan->grace_ms = 5000;
     for (size_t i = 0; i < size; i++) {
         if (!text[i])
@@ -305,5 +305,7 @@ const char *plan_object(const struct plan *plan, unsigned line)
     for (unsigned i = 0; i < plan->rule_count; i++)
         if (plan->rules[i].line == line)
             return plan->rules[i].path;
+    if (plan->cpu_line == line)
+        return "cpu-time";
     return "";
 }

@@ -140,6 +140,9 @@ const char *report_hint(const struct failure *f)
         return "the limit asked for is above what the caller may have (ulimit -H): lower it, or raise the caller's";
     case STEP_STDIO:
     case STEP_PASS_FD:
+        if (f->error == EACCES || f->error == ENXIO)
+            return "a limit on output needs a stdin that can only be read, and this one cannot be opened again: </dev/null, or "
+                   "'cat |' before the command";
         return f->error == EISDIR ? "an open folder would let the payload out of its root: bind the folder instead"
                                   : "the descriptor must be open in the caller";
     case STEP_CWD:

@@ -162,6 +162,12 @@ static long mask(int root, const struct node *n)
     return done;
 }
 
+/* What a tmpfs gets only when everything has been made in it. */
+static unsigned seal_of(const struct node *n)
+{
+    return n->kind == NODE_TMPFS ? n->flags & FLAG_RO : 0;
+}
+
 static int make_tree(struct run *run, struct node *n, struct failure *f)
 {
     static const char *const types[] = {[NODE_TMPFS] = "tmpfs", [NODE_PROC] = "proc", [NODE_DEVPTS] = "devpts"};
@@ -170,7 +176,7 @@ static int make_tree(struct run *run, struct node *n, struct failure *f)
             source_open(run, n, f);
         return n->tree;
     }
-    return tree_make(types[n->kind], n->data, n->flags);
+    return tree_make(types[n->kind], n->data, n->flags & ~seal_of(n));
 }
 
 static bool mount_node(struct run *run, int root, struct node *n, struct failure *f)
@@ -186,11 +192,14 @@ static bool mount_node(struct run *run, int root, struct node *n, struct failure
     bool folder = S_FORMAT(st.st_mode) == S_DIRECTORY;
     long target = make_target(root, n->target, folder, folder ? 0755 : 0644);
     TRY(f, STEP_MOUNT, n->line, target);
-    long done = tree_attach(root, tree, (int)target, n->flags);
+    long done = tree_attach(root, tree, (int)target, n->flags & ~seal_of(n));
     if (folder) /* it may cover the folder that we remember */
         forget_nearby();
     sys_close((int)target);
-    sys_close(tree);
+    if (seal_of(n))
+        n->tree = tree;
+    else
+        sys_close(tree);
     TRY(f, STEP_MOUNT, n->line, done);
     return true;
 }
@@ -230,13 +239,21 @@ static long require_folder(int fd)
     return done < 0 ? done : S_FORMAT(st.st_mode) == S_DIRECTORY ? 0 : -ENOTDIR;
 }
 
-/* Mount the root over the old one and build in it. A read-only tmpfs stays writable until all is made. */
+static bool seal(struct run *run, int root, struct failure *f)
+{
+    for (unsigned i = 0; i < run->plan->node_count; i++) {
+        struct node *n = &run->plan->nodes[i];
+        if (seal_of(n))
+            TRY(f, STEP_SEAL, n->line, tree_restrict(root, n->tree, n->flags));
+    }
+    return true;
+}
+
+/* Mount the root over the old one and build in it. */
 bool root_build(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
     struct node *top = &plan->nodes[0];
-    unsigned seal = top->kind == NODE_TMPFS ? top->flags & FLAG_RO : 0;
-    top->flags &= ~seal;
     int root = make_tree(run, top, f);
     if (f->step != STEP_NONE)
         return false;
@@ -244,13 +261,14 @@ bool root_build(struct run *run, struct failure *f)
     TRY(f, STEP_ROOT, top->line, require_folder(root));
     int old = sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     TRY(f, STEP_ROOT, top->line, old);
-    TRY(f, STEP_ROOT, top->line, tree_attach(root, root, old, top->flags));
+    TRY(f, STEP_ROOT, top->line, tree_attach(root, root, old, top->flags & ~seal_of(top)));
     for (unsigned i = 1; i < plan->node_count; i++)
         if (!make_node(run, root, &plan->nodes[i], f))
             return false;
     forget_nearby();
-    if (seal)
-        TRY(f, STEP_SEAL, top->line, tree_restrict(root, root, top->flags | seal));
+    top->tree = root;
+    if (!seal(run, root, f))
+        return false;
     TRY(f, STEP_PIVOT, 0, SYS(__NR_fchdir, root));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_pivot_root, ".", "."));
     TRY(f, STEP_PIVOT, 0, SYS(__NR_umount2, ".", 2 /* MNT_DETACH */));

@@ -53,6 +53,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     ids_release(&run);
     if (f->step != STEP_NONE)
         report(plan, f, run.command);
+    stats_write(&run, &verdict);
     int status = outcome_status(&run, &verdict);
     long written = outcome_write(&run, &verdict);
     if (written < 0 && f->step != STEP_OUTCOME) {

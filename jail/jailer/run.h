@@ -31,16 +31,36 @@ struct run {
     int64_t start_us;
 };
 
+enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_OUTPUT };
+
 /* What became of it, as the kernel and the clock tell; nothing the payload wrote. */
 struct verdict {
     struct failure failure;  /* step STEP_NONE if the payload was executed */
     bool known;              /* wait_status is the payload's */
     int wait_status;
-    bool timed_out, asked_to_stop;
-    bool cpu_counted; /* user_us and system_us are the cgroup's, which no process can dodge */
+    enum cause cause;        /* why the supervisor ended it: the first reason counts */
+    bool cpu_counted;        /* user_us and system_us are the cgroup's, which no process can dodge */
     int64_t wall_us, user_us, system_us;
     int64_t peak_memory, oom_kills, pids_peak, pids_hit; /* -1: nothing measures it here; pids_hit: refused forks */
 };
+
+enum ending {
+    EXITED_NORMALLY,
+    SIGNALED,
+    TIMED_OUT,
+    IDLE_TIMED_OUT,
+    CPU_EXCEEDED,
+    OUT_OF_MEMORY,
+    OUTPUT_EXCEEDED,
+    KILLED,
+    SETUP_FAILED
+};
+
+#define EXITED(status) (((status)&0x7f) == 0)
+#define EXIT_CODE(status) ((status) >> 8 & 0xff)
+#define SIGNAL_OF(status) ((status)&0x7f)
+
+#define MOST_HIT 8
 
 /* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail. */
 enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE };
@@ -138,11 +158,29 @@ long spawn(unsigned long flags, void *stack_top, int *tid, void (*act)(void *), 
 bool network_begin(struct run *run, struct failure *f);
 bool network_join(struct run *run, struct failure *f);
 
-/* launch.c, supervise.c, outcome.c */
+/* relay.c: does nothing where the plan has no limit on output */
+bool relay_make(struct run *run, struct failure *f);  /* before the clone */
+bool relay_enter(struct run *run, struct failure *f); /* the jail's side */
+bool relay_start(struct run *run, struct failure *f); /* in the supervisor, after the clone */
+int relay_event(void);                                /* readable when there is news; -1 without a relay */
+void relay_hear(void);
+bool relay_exceeded(void);
+bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
+int64_t relay_idle_since(void);
+void relay_end(void);
+
+/* cputime.c */
+int64_t cputime_next(const struct run *run);
+
+/* launch.c, supervise.c, outcome.c, stats.c */
 bool launch(struct run *run, struct failure *f);
 void supervise(struct run *run, struct verdict *v);
+enum ending outcome_ending(const struct run *run, const struct verdict *v);
+const char *outcome_name(enum ending ending);
+unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names); /* room for MOST_HIT */
 int outcome_status(const struct run *run, const struct verdict *v); /* exit status */
 long outcome_write(const struct run *run, const struct verdict *v);
+void stats_write(const struct run *run, const struct verdict *v);
 
 /* child.c, payload.c, init.c: the jail's side; none returns */
 __attribute__((noreturn)) void child(struct run *run);

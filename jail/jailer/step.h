@@ -19,7 +19,9 @@
     X(STEP_SCOPE, "scope", "move into a scope by")                              \
     X(STEP_CGROUP, "cgroup", "make a cgroup for")                               \
     X(STEP_CGROUP_SET, "cgroup-set", "set")                                     \
+    X(STEP_CPU_TIME, "cpu-time", "count the CPU time for")                      \
     X(STEP_CHANNEL, "channel", "make the control channel")                      \
+    X(STEP_RELAY, "relay", "stand between the payload's output and the caller")  \
     X(STEP_CLONE, "clone", "create the namespaces")                             \
     X(STEP_ID_MAP, "id-map", "map the jail's ids")                              \
     X(STEP_CGROUP_JOIN, "cgroup-join", "move the jail into its cgroup for")     \

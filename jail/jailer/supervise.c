@@ -9,12 +9,15 @@
 #include <linux/wait.h>
 
 #define NEVER INT64_MAX
+#define LAST_WORDS_US 1000000 /* between an end by force and ours: to report, to pass on the rest of the output */
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 struct watch {
     struct run *run;
     struct verdict *verdict;
-    int64_t timeout_at, kill_at;
+    int64_t timeout_at, idle_at, cpu_at, kill_at;
+    int64_t leave_at; /* whoever has not taken the output by then does not get it */
+    bool ended;   /* init, and so all of the jail */
     bool silent;  /* init has closed its end */
     bool started; /* the payload runs, or never will */
     bool stopping; /* asked to by the terminal, and not to go on since */
@@ -32,13 +35,40 @@ static void kill_all(struct watch *w)
     SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
     cgroups_kill(w->run);
     w->kill_at = NEVER;
+    w->leave_at = clock_us() + LAST_WORDS_US;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void blame(struct watch *w, enum cause cause)
+{
+    if (w->verdict->cause == BY_ITSELF)
+        w->verdict->cause = cause;
+}
+
+/* Init does it, and tells how the payload ended; if it cannot, it goes the same way. */
+static void end_now(struct watch *w, enum cause cause)
+{
+    blame(w, cause);
+    if (w->leave_at != NEVER)
+        return;
+    order(w, SIGKILL, THE_PAYLOAD);
+    w->kill_at = earlier(w->kill_at, clock_us() + LAST_WORDS_US);
 }
 
 /* A polite end now, the certain one after the grace. */
-static void end_soon(struct watch *w)
+static void end_soon(struct watch *w, enum cause cause)
 {
-    if (w->kill_at != NEVER)
+    blame(w, cause);
+    if (w->kill_at != NEVER || w->leave_at != NEVER)
         return;
+    if (w->ended) { /* only the caller holds us up */
+        w->leave_at = clock_us() + LAST_WORDS_US;
+        return;
+    }
     order(w, SIGTERM, THE_PAYLOAD);
     order(w, SIGCONT, EVERYONE); /* a stopped payload could not even die of it */
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
@@ -48,8 +78,7 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
 {
     switch (signal) {
     case SIGTERM:
-        w->verdict->asked_to_stop = true;
-        end_soon(w);
+        end_soon(w, BY_ITSELF);
         break;
     case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
         order(w, SIGSTOP, EVERYONE);
@@ -77,15 +106,30 @@ static void check_clock(struct watch *w)
     if (now >= w->kill_at)
         kill_all(w);
     if (now >= w->timeout_at) {
-        w->verdict->timed_out = true;
         w->timeout_at = NEVER;
-        end_soon(w);
+        end_soon(w, BY_TIMEOUT);
+    }
+    if (now >= w->idle_at) { /* unless there was output meanwhile, of which nobody has woken us */
+        w->idle_at = w->verdict->known ? NEVER : relay_idle_since() + w->run->plan->idle_ms * 1000;
+        if (now >= w->idle_at) {
+            w->idle_at = NEVER;
+            end_soon(w, BY_IDLE_TIMEOUT);
+        }
+    }
+    if (now >= w->cpu_at) {
+        w->cpu_at = cputime_next(w->run);
+        if (w->cpu_at == 0) {
+            w->cpu_at = NEVER;
+            end_now(w, BY_CPU_TIME);
+        }
     }
 }
 
 static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
 {
-    int64_t next = w->timeout_at < w->kill_at ? w->timeout_at : w->kill_at;
+    int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, w->kill_at));
+    if (w->ended)
+        next = earlier(next, w->leave_at);
     if (next == NEVER)
         return NULL;
     int64_t left = next - clock_us();
@@ -141,16 +185,41 @@ static void collect(struct watch *w)
     if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
         v->failure = failure;
     v->wall_us = clock_us() - run->start_us;
+    relay_end();
+}
+
+static void hear_relay(struct watch *w)
+{
+    relay_hear();
+    if (relay_exceeded())
+        end_now(w, BY_OUTPUT);
+}
+
+/* Nothing runs any more, and what it has put out has been passed on. */
+static bool over(const struct watch *w)
+{
+    return w->ended && (relay_done() || clock_us() >= w->leave_at);
+}
+
+static int64_t after(const struct run *run, int64_t milliseconds)
+{
+    return milliseconds == UNSET ? NEVER : run->start_us + milliseconds * 1000;
 }
 
 void supervise(struct run *run, struct verdict *v)
 {
-    int64_t timeout = run->plan->timeout_ms;
-    struct watch w = {run, v, timeout < 0 ? NEVER : run->start_us + timeout * 1000, NEVER, false, false, false};
+    struct watch w = {.run = run,
+                      .verdict = v,
+                      .timeout_at = after(run, run->plan->timeout_ms),
+                      .idle_at = after(run, run->plan->idle_ms),
+                      .cpu_at = run->plan->cpu_ms == UNSET ? NEVER : 0,
+                      .kill_at = NEVER,
+                      .leave_at = NEVER};
     struct pollfd wait[] = {{.fd = run->init, .events = POLLIN},
                             {.fd = run->signals, .events = POLLIN},
                             {.fd = run->control[0], .events = POLLIN},
-                            {.fd = run->errors[0], .events = POLLIN}};
+                            {.fd = run->errors[0], .events = POLLIN},
+                            {.fd = relay_event(), .events = POLLIN}};
     do {
         struct __kernel_timespec t;
         if (w.silent)
@@ -166,7 +235,13 @@ void supervise(struct run *run, struct verdict *v)
         }
         if (wait[1].revents)
             take_signals(&w);
+        if (wait[4].revents)
+            hear_relay(&w);
+        if (wait[0].revents) {
+            w.ended = true;
+            wait[0].fd = -1;
+        }
         check_clock(&w);
-    } while (!wait[0].revents);
+    } while (!over(&w));
     collect(&w);
 }

@@ -86,6 +86,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 #define S_REGULAR 0100000u
 #define S_CHARACTER 0020000u
 #define S_SYMLINK 0120000u
+#define S_SOCKET 0140000u
 
 __attribute__((noreturn)) static inline void sys_exit(int status)
 {

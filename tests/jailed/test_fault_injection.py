@@ -15,7 +15,7 @@ from support.launcher import Launcher
 from support.processes import cgroup_folders
 
 # Steps that a run of this host and user never comes to; each with its reason.
-ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join", "cgroup-namespace"}
+ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join", "cgroup-namespace", "cpu-time"}
 NOT_REACHED = {
     "none": "stands for no failure",
     "plan": "fails before the outcome's place is known; tested below with a damaged plan",
@@ -47,6 +47,7 @@ def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int
     with open(os.devnull, "rb") as passed:
         number = passed.fileno()
         options = ["--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", str(number)]
+        options += ["--max-output", "1M", "--cpu-time", "60", "--allow-weaker", "cpu-time"]
         plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
         assert plan.returncode == 0, plan.stderr
         (place / "plan").write_bytes(plan.stdout)

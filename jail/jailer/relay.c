@@ -1,0 +1,241 @@
+/* The relay: where a limit on output asks for it, the payload writes to pipes, and a thread for each passes on what
+ * comes. A thread may wait for the caller as long as it likes while the supervisor does its other duties, and the
+ * caller's descriptors, which others may share, stay as they are. Bytes are copied: splice(2) would take a slot of the
+ * caller's pipe for each small write and fill it with a few bytes. */
+#include "run.h"
+#include "text.h"
+#include <asm/resource.h>
+#include <linux/poll.h>
+#include <linux/sched.h>
+
+#define CHUNK (64 << 10)
+
+struct stream {
+    int fd;       /* what it is to the payload: 0, 1 or 2 */
+    int in, out;  /* our end of the pipe and the caller's descriptor */
+    int payloads; /* the other end, until the payload has it */
+    bool waiting; /* for somebody to take what has come */
+    char data[CHUNK];
+    char stack[8192] __attribute__((aligned(16)));
+};
+
+/* One process runs one jail. What the threads share with the supervisor is read and written atomically. */
+static struct {
+    struct stream streams[3];
+    unsigned count, running;   /* of the latter, only output */
+    int event;                 /* eventfd: a thread has something to tell */
+    int64_t left;              /* bytes that may still pass */
+    int64_t last_us;           /* when there was output last, or the caller took what there was */
+    bool exceeded;
+    uint64_t own_file_size[2]; /* RLIMIT_FSIZE of the supervisor */
+} relay = {.event = -1};
+
+#define GET(what) __atomic_load_n(&(what), __ATOMIC_SEQ_CST)
+#define SET(what, value) __atomic_store_n(&(what), value, __ATOMIC_SEQ_CST)
+
+static void tell(void)
+{
+    const uint64_t one = 1;
+    sys_write(relay.event, &one, sizeof one);
+}
+
+/* How many of `size` bytes may pass: both streams count together. */
+static size_t take(size_t size)
+{
+    int64_t left = GET(relay.left), taken;
+    do
+        taken = left < (int64_t)size ? left : (int64_t)size;
+    while (!__atomic_compare_exchange_n(&relay.left, &left, left - taken, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    return (size_t)taken;
+}
+
+/* Until something has come; false if nobody is left to take it, which a payload shall notice as soon as without us. */
+static bool wait_for_more(const struct stream *s)
+{
+    struct pollfd wait[] = {{.fd = s->in, .events = POLLIN}, {.fd = s->out, .events = 0}};
+    SYS(__NR_ppoll, wait, 2, 0, 0, 8);
+    return !wait[1].revents;
+}
+
+static bool write_out(const struct stream *s, size_t size)
+{
+    struct pollfd wait = {.fd = s->out, .events = POLLOUT};
+    for (const char *data = s->data; size > 0;) {
+        long n = sys_write(s->out, data, size);
+        if (n == -EAGAIN) /* the caller made it so */
+            SYS(__NR_ppoll, &wait, 1, 0, 0, 8);
+        else if (n <= 0)
+            return false;
+        else {
+            data += n;
+            size -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+/* What was read is written or the stream is over; what may not pass is the end of it. */
+static bool pass(struct stream *s, size_t size)
+{
+    size_t may = s->fd ? take(size) : size;
+    SET(s->waiting, true);
+    bool good = write_out(s, may);
+    if (s->fd)
+        SET(relay.last_us, clock_us());
+    SET(s->waiting, false);
+    if (may < size)
+        SET(relay.exceeded, true);
+    return good && may == size;
+}
+
+static void run_stream(void *argument)
+{
+    struct stream *s = argument;
+    long n = -EAGAIN; /* somebody else may have read what we were woken for */
+    while ((n > 0 || n == -EAGAIN) && wait_for_more(s)) {
+        n = sys_read(s->in, s->data, sizeof s->data);
+        if (n > 0 && !pass(s, (size_t)n))
+            break;
+    }
+    if (s->fd == 0) {
+        sys_close(s->out); /* the payload sees the end */
+        return;
+    }
+    sys_close(s->in); /* the payload gets SIGPIPE, as from the caller's own pipe */
+    __atomic_sub_fetch(&relay.running, 1, __ATOMIC_SEQ_CST);
+    tell();
+}
+
+static bool wanted(const struct plan *plan)
+{
+    return plan->idle_ms != UNSET || plan->max_output != UNSET;
+}
+
+static bool make_stream(int fd, struct failure *f)
+{
+    struct stream *s = &relay.streams[relay.count++];
+    int ends[2], callers = (int)SYS(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+    TRY(f, STEP_RELAY, 0, callers);
+    TRY(f, STEP_RELAY, 0, SYS(__NR_pipe2, ends, O_CLOEXEC));
+    s->fd = fd;
+    s->in = fd ? ends[0] : callers;
+    s->out = fd ? callers : ends[1];
+    s->payloads = fd ? ends[1] : ends[0];
+    if (fd) /* the payload might empty it before us */
+        TRY(f, STEP_RELAY, 0, SYS(__NR_fcntl, s->in, F_SETFL, O_NONBLOCK));
+    return true;
+}
+
+/* A terminal or a socket as stdin is open for writing as a rule, and output that goes there would not be counted. */
+static bool read_only_stdin(struct failure *f)
+{
+    struct stat st;
+    long flags = SYS(__NR_fcntl, 0, F_GETFL);
+    TRY(f, STEP_RELAY, 0, sys_fstat(0, &st));
+    if ((flags & O_ACCMODE) == O_RDONLY || S_FORMAT(st.st_mode) == S_REGULAR)
+        return true;
+    if (S_FORMAT(st.st_mode) == S_SOCKET)
+        return make_stream(0, f);
+    int again = sys_open(AT_FDCWD, "/proc/self/fd/0", O_RDONLY | O_NOCTTY | O_CLOEXEC, 0);
+    TRY(f, STEP_STDIO, 0, again);
+    TRY(f, STEP_STDIO, 0, SYS(__NR_dup3, again, 0, 0));
+    sys_close(again);
+    return true;
+}
+
+bool relay_make(struct run *run, struct failure *f)
+{
+    struct stat out, err;
+    if (!wanted(run->plan))
+        return true;
+    TRY(f, STEP_RELAY, 0, relay.event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+    TRY(f, STEP_RELAY, 0, sys_fstat(1, &out));
+    TRY(f, STEP_RELAY, 0, sys_fstat(2, &err));
+    /* Where both go to the same place, one pipe keeps their order. */
+    bool same = out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+    if (!make_stream(1, f) || (!same && !make_stream(2, f)))
+        return false;
+    relay.running = relay.count;
+    return run->plan->max_output == UNSET || read_only_stdin(f);
+}
+
+/* On the jail's side, where nothing refers to the caller's output from here on. */
+bool relay_enter(struct run *run, struct failure *f)
+{
+    if (!wanted(run->plan))
+        return true;
+    /* The first is stdout, and stderr too where that has none of its own. */
+    TRY(f, STEP_RELAY, 0, SYS(__NR_dup3, relay.streams[0].payloads, 2, 0));
+    for (unsigned i = 0; i < relay.count; i++)
+        TRY(f, STEP_RELAY, 0, SYS(__NR_dup3, relay.streams[i].payloads, relay.streams[i].fd, 0));
+    return true;
+}
+
+/* What the payload may not write to the caller's file, we may not either; SIGXFSZ is ignored. */
+static long limit_file_size(const struct plan *plan)
+{
+    uint64_t lower[2];
+    long done = SYS(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, relay.own_file_size);
+    memcpy(lower, relay.own_file_size, sizeof lower);
+    for (unsigned i = 0; done == 0 && i < plan->limit_count; i++)
+        if (plan->limits[i].resource == RLIMIT_FSIZE && plan->limits[i].soft < lower[0]) {
+            lower[0] = plan->limits[i].soft;
+            done = SYS(__NR_prlimit64, 0, RLIMIT_FSIZE, lower, 0);
+        }
+    return done;
+}
+
+bool relay_start(struct run *run, struct failure *f)
+{
+    const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    const struct plan *plan = run->plan;
+    if (!wanted(plan))
+        return true;
+    relay.left = plan->max_output == UNSET ? INT64_MAX : plan->max_output;
+    relay.last_us = run->start_us;
+    TRY(f, STEP_RELAY, 0, limit_file_size(plan));
+    for (unsigned i = 0; i < relay.count; i++) {
+        struct stream *s = &relay.streams[i];
+        sys_close(s->payloads);
+        if (plan->pool) /* so that /dev/stdout and the like can be opened inside */
+            TRY(f, STEP_RELAY, 0, SYS(__NR_fchown, s->fd ? s->in : s->out, run->host_uid, run->host_gid));
+        TRY(f, STEP_RELAY, 0, spawn(flags, s->stack + sizeof s->stack, NULL, run_stream, s));
+    }
+    return true;
+}
+
+int relay_event(void)
+{
+    return relay.event;
+}
+
+void relay_hear(void)
+{
+    uint64_t times;
+    sys_read(relay.event, &times, sizeof times);
+}
+
+bool relay_exceeded(void)
+{
+    return GET(relay.exceeded);
+}
+
+bool relay_done(void)
+{
+    return GET(relay.running) == 0;
+}
+
+/* Waiting for the caller is not idle: the payload has done its part. */
+int64_t relay_idle_since(void)
+{
+    for (unsigned i = 0; i < relay.count; i++)
+        if (relay.streams[i].fd && GET(relay.streams[i].waiting))
+            return clock_us();
+    return GET(relay.last_us);
+}
+
+void relay_end(void)
+{
+    if (relay.count)
+        SYS(__NR_prlimit64, 0, RLIMIT_FSIZE, relay.own_file_size, 0);
+}
