@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from jail import defaults
-from jail.directives import Cgroup, CgroupSet, Enforced, Grace, Rlimit, Scope, Timeout
+from jail.directives import (
+    Cgroup,
+    CgroupSet,
+    CpuTime,
+    Enforced,
+    Grace,
+    IdleTimeout,
+    MaxOutput,
+    Rlimit,
+    Scope,
+    Timeout,
+)
 from jail.errors import UnsupportedError
 from rlimits import INFINITY
+from rlimits.rlimit import tighter_rlimit
 from rlimits.units import cpus_of
 
 TYPE_CHECKING = False
@@ -31,8 +43,24 @@ NPROC_COUNTS_THE_JAIL = (5, 14)
 def resources(jail: Jail, host: Host) -> Iterator[Directive]:
     """The directives that hold the jail's limits. Raises UnsupportedError where one that was asked for cannot
     be."""
+    asked = {limit[0]: limit for limit in jail.limits.rlimits}
+    for directive in _named(jail, host):
+        if isinstance(directive, Rlimit) and directive.name in asked:
+            if directive.exact:  # what a limit of another name needs here
+                mine = (directive.name, directive.soft, directive.hard)
+                asked[directive.name] = tighter_rlimit(asked[directive.name], mine)
+        else:
+            yield directive
+    for name, soft, hard in asked.values():
+        yield Rlimit(name, soft, hard, exact=True)
+        yield Enforced(f"rlimit {name}", "rlimit")
+
+
+def _named(jail: Jail, host: Host) -> Iterator[Directive]:
+    """What holds the limits that have a name of their own."""
     limits = jail.limits
-    yield from _joined((*_memory(jail, host), *_pids(jail, host), *_cpus(jail, host), *_cpuset(jail, host)))
+    whole = (_memory, _pids, _cpus, _cpuset, _cpu_time)
+    yield from _joined([directive for part in whole for directive in part(jail, host)])
     yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
     yield from _simple(limits, "stack", "stack", defaults.STACK)
@@ -40,7 +68,7 @@ def resources(jail: Jail, host: Host) -> Iterator[Directive]:
     yield from _simple(limits, "core", "core", (defaults.CORE, defaults.CORE))
     yield from _simple(limits, "address_space", "as", None)
     yield from (Rlimit(name, value, value) for name, value in defaults.FIXED)
-    yield from _times(limits)
+    yield from _by_supervisor(limits)
     for name in ("tmp_size", "tmp_inodes"):
         if getattr(limits, name) not in (None, INFINITY):
             yield Enforced(name, "tmpfs")
@@ -164,7 +192,8 @@ def _at_all_costs(jail: Jail) -> bool:
     """Whether a cgroup is made even if that takes a call to systemd: a limit was asked for that nothing else
     holds. The others then use it too."""
     limits = jail.limits
-    return any(value not in (None, INFINITY) for value in (limits.memory, limits.cpus, limits.cpuset))
+    asked = (limits.memory, limits.cpus, limits.cpuset, limits.cpu_time)
+    return any(value not in (None, INFINITY) for value in asked)
 
 
 def _settings(cgroup: Controller, *settings: tuple[str, int | str, bool]) -> Iterator[Directive]:
@@ -219,12 +248,41 @@ def _unsupported(host: Host, feature: str, what: str, otherwise: str) -> Unsuppo
     return UnsupportedError(feature, needs, f"{remedy}, or {otherwise}")
 
 
-def _times(limits: Limits) -> Iterator[Directive]:
-    if limits.cpu_time is not None and limits.cpu_time != INFINITY:
-        seconds = -int(-limits.cpu_time // 1)  # rounded up
-        yield Rlimit("cpu", seconds, seconds + 1, exact=True)  # SIGXCPU, and a second later SIGKILL
-        yield Enforced("cpu_time", "rlimit")
-    if limits.timeout is not None and limits.timeout != INFINITY:
-        yield Timeout(milliseconds(limits.timeout))
-        yield Enforced("timeout", "supervisor")
+def _cpu_time(jail: Jail, host: Host) -> Iterator[Directive]:
+    limit = jail.limits.cpu_time
+    if limit is None or limit == INFINITY:
+        return
+    cgroup = _timekeeper(host)
+    # For each process, in clock ticks, which on a busy machine run ahead of the time that the cgroup counts:
+    # as a second layer it must not come first.
+    seconds = -int(-limit * (2 if cgroup else 1) // 1)  # rounded up
+    yield Rlimit("cpu", seconds, seconds + 1, exact=True)  # SIGXCPU, and a second later SIGKILL
+    if cgroup:
+        yield from _settings(cgroup)
+        yield CpuTime(milliseconds(limit))
+    elif "cpu-time" not in jail.allow_weaker:
+        weaker = "accept a limit on each process instead with --allow-weaker cpu-time"
+        raise _unsupported(host, "cpu-time", "a cgroup that counts CPU time", weaker)
+    yield Enforced("cpu_time", _mechanism(cgroup))
+
+
+def _timekeeper(host: Host) -> Controller | None:
+    """What counts CPU time: in version 1 a controller of its own, in version 2 every cgroup."""
+    for name in ("cpuacct", "pids", "memory", "cpu"):
+        known = host.cgroup(name, True)
+        if known and (name == "cpuacct" or known.version == 2):
+            return known
+    return None
+
+
+def _by_supervisor(limits: Limits) -> Iterator[Directive]:
+    """The limits that the supervisor's clock and its relay of the output hold."""
+    for field, kind in (("timeout", Timeout), ("idle_timeout", IdleTimeout)):
+        seconds: float | None = getattr(limits, field)
+        if seconds is not None and seconds != INFINITY:
+            yield kind(milliseconds(seconds))
+            yield Enforced(field, "supervisor")
+    if limits.max_output is not None and limits.max_output != INFINITY:
+        yield MaxOutput(limits.max_output)
+        yield Enforced("max_output", "supervisor")
     yield Grace(milliseconds(limits.grace if limits.grace is not None else defaults.GRACE))

@@ -10,9 +10,12 @@ from rlimits import LimitError, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
-WEAKER = ("memory", "pids")
+    from rlimits.rlimit import Rlimit
+
+WEAKER = ("memory", "pids", "cpu-time")
 """What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole
 jail."""
 
@@ -55,7 +58,7 @@ class Tmpfs:
     def __post_init__(self) -> None:
         _target("tmpfs target", self.target)
         if self.size is not None:
-            _limits_of(tmp_size=self.size)
+            parse_limits(tmp_size=self.size)
 
 
 @record(frozen=True)
@@ -115,14 +118,10 @@ class Jail:
                 _one_of(field, word, known)
 
 
-def parse_limits(**texts: str | int | float | None) -> Limits:
+def parse_limits(*, rlimits: Iterable[str | Rlimit] = (), **texts: str | int | float | None) -> Limits:
     """`Limits.parse` with this package's error: SpecError, whose field is e.g. `limits.memory`."""
-    return _limits_of(**texts)
-
-
-def _limits_of(**texts: str | int | float | None) -> Limits:
     try:
-        return Limits.parse(**texts)
+        return Limits.parse(rlimits=rlimits, **texts)
     except LimitError as error:
         message = str(error).removeprefix(f"{error.field}: ")
         raise SpecError(message, f"limits.{error.field}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rlimits.errors import LimitError
 from rlimits.limits import Limits
+from rlimits.rlimit import RESOURCES, format_rlimit, parse_rlimit
 from rlimits.units import (
     INFINITY,
     format_duration,
@@ -17,13 +18,16 @@ from rlimits.units import (
 
 __all__ = [
     "INFINITY",
+    "RESOURCES",
     "LimitError",
     "Limits",
     "format_duration",
+    "format_rlimit",
     "format_size",
     "parse_count",
     "parse_cpus",
     "parse_cpuset",
     "parse_duration",
+    "parse_rlimit",
     "parse_size",
 ]

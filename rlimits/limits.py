@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from rlimits._record import record
 from rlimits.errors import LimitError
+from rlimits.rlimit import Rlimit, check_rlimit, format_rlimit, parse_rlimit, tighter_rlimit
 from rlimits.units import (
     INFINITY,
     MOST,
     MOST_CPUS,
     MOST_SECONDS,
+    cpus_of,
+    format_duration,
+    format_size,
     parse_count,
     parse_cpus,
     parse_cpuset,
@@ -18,19 +22,20 @@ from rlimits.units import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 # field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit",
-# so
-# where 0 would mean the opposite of what it says the least is 1.
+# so where 0 would mean the opposite of what it says the least is 1.
 RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
     "memory": (parse_size, 1, True),
     "pids": (parse_count, 1, True),
     "cpus": (parse_cpus, 0.01, True),
     "cpu_time": (parse_duration, 0, True),
     "timeout": (parse_duration, 0, True),
+    "idle_timeout": (parse_duration, 0, True),
     "grace": (parse_duration, 0, False),
+    "max_output": (parse_size, 0, True),
     "nofile": (parse_count, 0, True),
     "file_size": (parse_size, 0, True),
     "tmp_size": (parse_size, 1, True),
@@ -41,11 +46,25 @@ RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
     "core": (parse_size, 0, True),
 }
 
+SAME = {
+    "nofile": "nofile",
+    "fsize": "file_size",
+    "cpu": "cpu_time",
+    "as": "address_space",
+    "stack": "stack",
+    "memlock": "memlock",
+    "core": "core",
+}
+"""Resources of setrlimit(2) that a limit with a name of its own sets."""
+
 
 @record(frozen=True)
 class Limits:
     """What one jail may use. Each limit is None (the default policy's value, held as well as the host can), a
     number (asked for: it is held, or the run is refused) or `INFINITY` (none). Raises LimitError.
+
+    `a & b` holds both: of two values the smaller; where one is None, the other. `str(limits)` shows what was
+    asked for, as the command's options write it.
 
     A limit says here what it does not hold; see setrlimit(2), cgroups(7) and tmpfs(5).
     """
@@ -64,9 +83,21 @@ class Limits:
     """The CPUs that the processes run on, as `0-1,3`. None: the caller's. Others may use them as well; their
     number is no share of time. Needs a cgroup."""
     cpu_time: float | None = None
-    """CPU seconds of each process, in whole seconds, rounded up. A chain of forks is not held."""
+    """CPU seconds, user and system, of all processes that the jail ever had together, where a cgroup can
+    count them: at the limit, or within a hundredth of it, SIGKILL. Without a cgroup (only where allowed
+    weaker) RLIMIT_CPU of each process, in whole seconds, rounded up: SIGXCPU, a second later SIGKILL; a chain
+    of forks is not held. Time that the kernel spends on the jail's behalf outside of its processes is not
+    counted."""
     timeout: float | None = None
     """Seconds of wall time from the start; then SIGTERM, and SIGKILL after `grace`. None: no limit."""
+    idle_timeout: float | None = None
+    """Seconds without a byte on stdout or stderr; then as `timeout`. None: no limit. Output that the caller
+    does not take is not idle. What is written elsewhere (files, passed descriptors) does not count. The
+    payload writes to pipes, not to the caller's own descriptors."""
+    max_output: int | None = None
+    """Bytes on stdout and stderr together; as many reach the caller, then SIGKILL. None: no limit. Files and
+    passed descriptors are not held. The payload writes to pipes, as for `idle_timeout`; a stdin that could be
+    written to, a terminal or a socket, can only be read."""
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL."""
     nofile: int | None = None
@@ -86,6 +117,9 @@ class Limits:
     core: int | None = None
     """Bytes of a core dump. A limit of 1 makes none and, unlike 0, also keeps one from a core_pattern that is
     a pipe; see core(5)."""
+    rlimits: tuple[Rlimit, ...] = ()
+    """Further limits of setrlimit(2), as (name, soft, hard): `("nofile", 64, 128)`. In bytes, things, seconds
+    (`cpu`) or microseconds (`rttime`). Each holds for one process, or, as setrlimit(2) says, for a user."""
 
     def __post_init__(self) -> None:
         for field, (parser, least, endless) in RULES.items():
@@ -94,14 +128,45 @@ class Limits:
                 _check(field, value, least, endless, parser)
         if self.cpuset is not None and parse_cpuset(self.cpuset, "cpuset") != self.cpuset:
             raise LimitError(f"{self.cpuset!r} must be written {parse_cpuset(self.cpuset)!r}", "cpuset")
+        _check_rlimits(self)
+
+    def __and__(self, other: Limits) -> Limits:
+        """The limits that hold both. Raises LimitError where one names a limit of its own and the other the
+        rlimit that it sets."""
+        if not isinstance(other, Limits):
+            return NotImplemented
+        values: dict[str, Any] = {
+            field: _tighter(getattr(self, field), getattr(other, field)) for field in RULES
+        }
+        rlimits = {limit[0]: limit for limit in self.rlimits}
+        for limit in other.rlimits:
+            mine = rlimits.get(limit[0])
+            rlimits[limit[0]] = tighter_rlimit(mine, limit) if mine else limit
+        cpuset = _common(self.cpuset, other.cpuset)
+        return Limits(**values, cpuset=cpuset, rlimits=tuple(rlimits.values()))
+
+    def __str__(self) -> str:
+        values = {field: getattr(self, field) for field in RULES}
+        asked = [
+            f"{field.replace('_', '-')}={_text(field, value)}"
+            for field, value in values.items()
+            if value is not None
+        ]
+        asked += [f"cpuset={self.cpuset}"] if self.cpuset is not None else []
+        return " ".join(asked + [f"rlimit {format_rlimit(limit)}" for limit in self.rlimits])
 
     @classmethod
-    def parse(cls, **texts: str | int | float | None) -> Limits:
-        """Limits from texts such as `memory="256M", timeout="1.5s"`; numbers are taken as they are.
+    def parse(
+        cls, *, rlimits: Iterable[str | Rlimit] = (), **texts: str | int | float | None
+    ) -> Limits:
+        """Limits from texts such as `memory="256M", timeout="1.5s", rlimits=["nofile=64:128"]`; numbers are
+        taken as they are.
 
         Raises LimitError; TypeError for a name that is no limit.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {
+            "rlimits": tuple(parse_rlimit(each) if isinstance(each, str) else each for each in rlimits)
+        }
         for field, text in texts.items():
             if field == "cpuset" and isinstance(text, str):
                 values[field] = parse_cpuset(text, field)
@@ -130,3 +195,44 @@ def _check(field: str, value: object, least: float, endless: bool, parser: objec
         raise LimitError(
             "0 would end the run before it starts; leave the limit out, or write infinity", field
         )
+
+
+def _check_rlimits(limits: Limits) -> None:
+    if not isinstance(limits.rlimits, tuple):
+        raise LimitError(f"expected a tuple of (name, soft, hard), got {limits.rlimits!r}", "rlimits")
+    seen = set()
+    for limit in limits.rlimits:
+        check_rlimit(limit)
+        name = limit[0]
+        if name in seen:
+            raise LimitError(f"{name} stands twice; leave one out", "rlimits")
+        seen.add(name)
+        field = SAME.get(name)
+        if field and getattr(limits, field) is not None:
+            raise LimitError(
+                f"{field} (--{field.replace('_', '-')}) and the rlimit {name} (--rlimit {name}=…) "
+                "are the same limit; leave one out",
+                "rlimits",
+            )
+
+
+def _tighter(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return max(one, other) if INFINITY in (one, other) else min(one, other)
+
+
+def _common(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return one if other is None else other
+    cpus = cpus_of(one) & cpus_of(other)
+    if not cpus:
+        raise LimitError(f"no CPU is both in {one} and in {other}", "cpuset")
+    return parse_cpuset(",".join(map(str, cpus)))
+
+
+def _text(field: str, value: float) -> str:
+    parser = RULES[field][0]
+    if parser is parse_duration:
+        return format_duration(value)
+    return format_size(int(value)) if parser is parse_size or value == INFINITY else f"{value:g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jail._record import record
 from jail.spec import NETWORKS, WEAKER
+from rlimits.rlimit import RESOURCES
 
 # What an option's text is. The names double as the hint in messages ("expects a size, such as 256M").
 FLAG = "flag"
@@ -20,6 +21,7 @@ TEXT = "text"
 FILE = "a file name"
 FOLDER = "a folder"
 PAIR = "SRC or SRC:DST"
+RLIMIT = "NAME=SOFT or NAME=SOFT:HARD"
 NAME_VALUE = "NAME or NAME=VALUE"
 CHOICE = "one of the choices"
 
@@ -89,13 +91,20 @@ RUN_OPTIONS = (
     Option("cpus", CPUS, "N", LIMITS, "CPUs that all processes together may keep busy; 0.5 is half of one",
            default="no limit"),
     Option("cpuset", TEXT, "LIST", LIMITS, "the CPUs to run on, such as 0-1,3", default="the caller's"),
-    Option("cpu-time", DURATION, "TIME", LIMITS, "CPU time of each process", default="no limit"),
+    Option("cpu-time", DURATION, "TIME", LIMITS, "CPU time of all processes together, then SIGKILL",
+           default="no limit"),
     Option("timeout", DURATION, "TIME", LIMITS, "wall time, then SIGTERM", default="no limit"),
+    Option("idle-timeout", DURATION, "TIME", LIMITS, "time without a byte on stdout or stderr, then SIGTERM",
+           default="no limit"),
+    Option("max-output", SIZE, "SIZE", LIMITS, "bytes on stdout and stderr together, then SIGKILL",
+           default="no limit"),
     Option("grace", DURATION, "TIME", LIMITS, "time between SIGTERM and SIGKILL", default="5s"),
     Option("nofile", COUNT, "N", LIMITS, "open descriptors of each process", default="1024"),
     Option("file-size", SIZE, "SIZE", LIMITS, "the largest file that can be written", default="1G"),
     Option("tmp-size", SIZE, "SIZE", LIMITS, "room in each writable folder in memory, /tmp among them",
            default="256M"),
+    Option("rlimit", RLIMIT, "NAME=SOFT[:HARD]", LIMITS, "a limit of setrlimit(2) on each process, such as "
+           "nofile=64:128 or as=1G; NAME: " + ", ".join(RESOURCES), repeat=True),
     Option("no-memory", FLAG, "", LIMITS, "no memory limit", sets="memory"),
     Option("no-pids", FLAG, "", LIMITS, "no limit on processes", sets="pids"),
     Option("no-file-size", FLAG, "", LIMITS, "no limit on the size of files", sets="file-size"),
@@ -112,6 +121,8 @@ RUN_OPTIONS = (
 
     Option("outcome", FILE, "FILE", RESULT, "write one line of JSON about the run to FILE", in_config=True),
     Option("outcome-fd", NUMBER, "N", RESULT, "write it to the open descriptor N", in_config=False),
+
+    Option("stats", FLAG, "", RESULT, "one line on stderr at the end: how it ended, time, memory, processes"),
 
     Option("config", FILE, "FILE.toml", PYJAIL, "read options from FILE, named as here without the dashes; "
            "what stands on the command line wins, lists add up", in_config=False),

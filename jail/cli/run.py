@@ -70,7 +70,8 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     program = load_program(jail)
     host = Host.probe()
     sources.add_cgroups(host)
-    return build_plan(jail, command, host, outcome=make_outcome(settings), program=program)
+    return build_plan(jail, command, host, outcome=make_outcome(settings), program=program,
+                      stats=any(setting.option.name == "stats" for setting in settings))
 
 
 def policies_of(jail: Jail) -> list[str]:

@@ -12,17 +12,18 @@ import os.path
 from jail.cli.parse import UsageError, closest
 from jail.errors import SpecError
 from jail.spec import MAX_DESCRIPTOR, MAX_ID, Bind, Jail, Tmpfs
-from rlimits import INFINITY, LimitError, Limits, parse_size
+from rlimits import INFINITY, LimitError, Limits, parse_rlimit, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.cli.parse import Setting
+    from rlimits.rlimit import Rlimit
 
 BINDS = {  # option: (writable, optional)
     "bind": (True, False), "ro-bind": (False, False), "bind-try": (True, True), "ro-bind-try": (False, True)}
 WITHOUT = {"no-proc": "proc", "no-tmp": "tmp", "no-shm": "shm", "no-etc": "etc", "no-landlock": "landlock"}
 LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "cpus", "cpuset", "nofile", "cpu-time",
-                    "timeout", "grace"))
+                    "timeout", "idle-timeout", "max-output", "grace"))
 WORDS = {"hostname": "hostname", "cwd": "cwd", "net": "network"}
 
 
@@ -35,6 +36,7 @@ def make_jail(settings: list[Setting]) -> Jail:
     allow_weaker: set[str] = set()
     without: set[str] = set()
     limits: dict[str, int | float | str] = {}
+    rlimits: dict[str, Rlimit] = {}
     fields: dict[str, object] = {}
     for setting in settings:
         name, text = setting.option.name, setting.text
@@ -54,6 +56,9 @@ def make_jail(settings: list[Setting]) -> Jail:
             limits[setting.option.sets.replace("-", "_")] = INFINITY
         elif name in LIMITS:
             limits[name.replace("-", "_")] = limit(setting, name.replace("-", "_"))
+        elif name == "rlimit":
+            one = rlimit(setting)
+            rlimits[one[0]] = one
         elif name in WORDS:
             fields[WORDS[name]] = choice(setting) if setting.option.choices else text
         elif name in ("uid", "gid"):
@@ -64,9 +69,17 @@ def make_jail(settings: list[Setting]) -> Jail:
             fields["root"] = text if text == "host" else host_path(setting, text)
         elif name == "seccomp":
             fields["seccomp"] = host_path(setting, text) if is_policy_file(text) else text
-    return Jail(mounts=tuple(mounts), env=tuple(env), limits=Limits(**limits),  # type: ignore[arg-type]
+    return Jail(mounts=tuple(mounts), env=tuple(env), limits=all_limits(limits, rlimits),
                 pass_fds=tuple(pass_fds), allow_weaker=frozenset(allow_weaker), without=frozenset(without),
                 **fields)  # type: ignore[arg-type]
+
+
+def all_limits(limits: dict[str, int | float | str], rlimits: dict[str, Rlimit]) -> Limits:
+    """The limits together; of several on one resource the last counts. Raises SpecError."""
+    try:
+        return Limits(**limits, rlimits=tuple(rlimits.values()))  # type: ignore[arg-type]
+    except LimitError as error:
+        raise SpecError(str(error).removeprefix(f"{error.field}: "), "limits") from None
 
 
 def make_outcome(settings: list[Setting]) -> int | str | None:
@@ -166,3 +179,11 @@ def limit(setting: Setting, field: str) -> int | float | str:
     except LimitError as error:
         raise UsageError(f"{setting.where}: {str(error).removeprefix(field + ': ')}") from None
     return value
+
+
+def rlimit(setting: Setting) -> Rlimit:
+    """One limit of setrlimit(2)."""
+    try:
+        return parse_rlimit(setting.text, "")
+    except LimitError as error:
+        raise UsageError(f"{setting.where}: {error}") from None

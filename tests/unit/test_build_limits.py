@@ -11,6 +11,7 @@ from unit.test_build_plan import CGROUPS, OLD_USER, ROOT, USER, enforced, mounts
 from jail import INFINITY, Host, Jail, Limits, UnsupportedError
 from jail import directives as d
 from rlimits.cgroup import Controller
+from rlimits.limits import RULES
 
 
 def test_every_rlimit_that_matters_is_finite_by_default() -> None:
@@ -44,9 +45,12 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
                 address_space=6,
                 cpu_time=1.2,
                 timeout=0.0001,
+                idle_timeout=0.5,
+                max_output=7,
                 grace=0,
                 pids=9,
-            )
+            ),
+            allow_weaker=frozenset({"cpu-time"}),
         )
     )
     held = rlimits(made)
@@ -68,6 +72,9 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
     )
     assert made.of(d.Timeout) == (d.Timeout(1),)
     assert made.of(d.Grace) == (d.Grace(0),)
+    assert made.of(d.IdleTimeout) == (d.IdleTimeout(500),)
+    assert made.of(d.MaxOutput) == (d.MaxOutput(7),)
+    assert made.of(d.CpuTime) == (), "nothing here counts it"
     assert enforced(made) == {
         "memory": "rlimit",
         "pids": "rlimit",
@@ -79,12 +86,14 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
         "address_space": "rlimit",
         "cpu_time": "rlimit",
         "timeout": "supervisor",
+        "idle_timeout": "supervisor",
+        "max_output": "supervisor",
     }
 
 
 def test_infinity_leaves_the_callers_own_limit() -> None:
     made = plan(
-        Jail(limits=Limits(**dict.fromkeys(set(Limits.__match_args__) - {"grace", "cpuset"}, INFINITY))), ROOT
+        Jail(limits=Limits(**{name: INFINITY for name in RULES if name != "grace"})), ROOT
     )
     assert made.of(d.Cgroup) == made.of(d.Timeout) == made.of(d.Enforced) == ()
     held = rlimits(made)
@@ -238,3 +247,48 @@ def test_tmp_sizes_are_held_by_the_mounts() -> None:
     made = plan(Jail(limits=Limits(tmp_size=4096, tmp_inodes=7)))
     assert mounts(made)["/tmp"].data == mounts(made)["/dev/shm"].data == "size=4096,nr_inodes=7,mode=1777"
     assert enforced(made)["tmp_size"] == enforced(made)["tmp_inodes"] == "tmpfs"
+
+
+CPUACCT = Controller(1, "cpuacct", "/sys/fs/cgroup/cpuacct", "/", "/sys/fs/cgroup/cpuacct", True)
+COUNTED = dataclasses.replace(ROOT, controllers=(*CGROUPS, CPUACCT))
+
+
+def test_cpu_time_of_the_whole_jail_is_counted_by_a_cgroup() -> None:
+    made = plan(Jail(limits=Limits(cpu_time=1.5)), COUNTED)
+    assert [group.controllers for group in made.of(d.Cgroup)] == ["memory", "pids", "cpuacct"]
+    assert made.of(d.CpuTime) == (d.CpuTime(1500),)
+    assert rlimits(made)["cpu"] == d.Rlimit("cpu", 3, 4, True), "a second layer, out of the first one's way"
+    assert enforced(made)["cpu_time"] == "cgroup-v1"
+
+
+def test_every_cgroup_of_version_2_counts_cpu_time() -> None:
+    found = Controller(2, "pids", "/sys/fs/cgroup", "/", "/sys/fs/cgroup/me", True)
+    made = plan(Jail(limits=Limits(cpu_time=1.5)), dataclasses.replace(USER, controllers=(found,)))
+    assert [(group.version, group.controllers) for group in made.of(d.Cgroup)] == [(2, "pids")]
+    assert enforced(made)["cpu_time"] == "cgroup-v2"
+
+
+def test_cpu_time_that_nothing_counts_is_an_error_unless_allowed_weaker() -> None:
+    jail = Jail(limits=Limits(cpu_time=1.5))
+    with pytest.raises(UnsupportedError) as caught:
+        plan(jail, USER)
+    assert caught.value.feature == "cpu-time"
+    assert "--allow-weaker cpu-time" in caught.value.remedy
+    weaker = plan(dataclasses.replace(jail, allow_weaker=frozenset({"cpu-time"})), USER)
+    assert weaker.of(d.CpuTime) == ()
+    assert enforced(weaker)["cpu_time"] == "rlimit"
+
+
+def test_rlimits_replace_the_defaults() -> None:
+    made = plan(Jail(limits=Limits(rlimits=(("nofile", 5, 6), ("rttime", 7, INFINITY)))), ROOT)
+    held = rlimits(made)
+    assert held["nofile"] == d.Rlimit("nofile", 5, 6, True)
+    assert held["rttime"] == d.Rlimit("rttime", 7, INFINITY, True)
+    assert len(held) == len(made.of(d.Rlimit)), "no resource stands twice"
+    assert enforced(made)["rlimit nofile"] == "rlimit"
+
+
+def test_of_an_rlimit_and_a_weaker_limit_on_the_same_resource_the_tighter_holds() -> None:
+    limits = Limits(memory=1 << 20, rlimits=(("data", 1 << 19, 1 << 30),))
+    jail = Jail(limits=limits, allow_weaker=frozenset({"memory"}))
+    assert rlimits(plan(jail, USER))["data"] == d.Rlimit("data", 1 << 19, 1 << 20, True)

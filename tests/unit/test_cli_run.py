@@ -102,16 +102,14 @@ def test_there_must_be_a_command(words: list[str]) -> None:
 
 def test_plan_prints_what_would_run(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     word = b"caf\xe9".decode("utf-8", "surrogateescape")
-    assert (
-        main(["plan", "--env", f"A={word}", "--cwd=/w", "--cpu-time=2", "--outcome-fd=7", "--", "echo", word])
-        == 0
-    )
+    options = ["--env", f"A={word}", "--cwd=/w", "--file-size=2", "--outcome-fd=7"]
+    assert main(["plan", *options, "--", "echo", word]) == 0
     plan = Plan.from_bytes(capfdbinary.readouterr().out)
     assert plan.of(Argv) == (Argv("echo"), Argv(word))
     assert Env("A", word) in plan.of(Env)
     assert plan.of(Cwd) == (Cwd("/w"),)
     assert plan.of(OutcomeTo) == (OutcomeTo(7),)
-    assert [limit.soft for limit in plan.of(Rlimit) if limit.name == "cpu"] == [2]
+    assert [limit.soft for limit in plan.of(Rlimit) if limit.name == "fsize"] == [2]
     assert (plan.of(Depends), plan.of(Key)) == ((), ())
 
 

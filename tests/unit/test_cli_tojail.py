@@ -60,6 +60,11 @@ def test_limits_with_units() -> None:
         "--pids=10",
         "--cpu-time=2",
         "--timeout=1.5s",
+        "--idle-timeout=2m",
+        "--max-output=1K",
+        "--rlimit=as=1G",
+        "--rlimit=rttime=1.5s:1m",
+        "--rlimit=as=2G:infinity",
         "--grace=100ms",
         "--nofile=64",
         "--file-size=1K",
@@ -70,10 +75,13 @@ def test_limits_with_units() -> None:
         pids=10,
         cpu_time=2,
         timeout=1.5,
+        idle_timeout=120,
+        max_output=1024,
         grace=0.1,
         nofile=64,
         file_size=1024,
         tmp_size=2 << 20,
+        rlimits=(("as", 2 << 30, INFINITY), ("rttime", 1_500_000, 60_000_000)),
     )
 
 
@@ -165,7 +173,7 @@ def test_the_outcome_goes_to_the_last_place_named(tmp_path: Path, monkeypatch: p
             "--tmpfs: '10X' is not a size; write bytes or a number with K, M, G or T, e.g. 256M",
         ),
         (["--net", "hsot"], "--net: expected none or host, not 'hsot'; did you mean host?"),
-        (["--allow-weaker", "all"], "--allow-weaker: expected memory or pids, not 'all'"),
+        (["--allow-weaker", "all"], "--allow-weaker: expected memory or pids or cpu-time, not 'all'"),
         (["--uid", "4294967295"], "--uid: expected a whole number from 0 to 4294967294, not '4294967295'"),
         (["--uid", "root"], "--uid: expected a whole number from 0 to 4294967294, not 'root'"),
         (["--pass-fd", "2"], "--pass-fd: expected a whole number from 3 to 65535, not '2'"),
@@ -199,6 +207,8 @@ def test_a_wrong_value_is_named_by_its_option(words: list[str], expected: str) -
 def test_what_only_makes_no_sense_together_is_the_librarys_to_say() -> None:
     with pytest.raises(SpecError, match="'/x' is the target of two mounts"):
         jail_of("--bind", "/a:/x", "--tmpfs", "/x")
+    with pytest.raises(SpecError, match=r"--nofile.*--rlimit nofile"):
+        jail_of("--nofile", "5", "--rlimit", "nofile=6")
 
 
 SAMPLES = {
@@ -212,10 +222,11 @@ SAMPLES = {
     "uid": "7",
     "gid": "7",
     "pass-fd": "9",
+    "rlimit": "nofile=5",
     "outcome": "/o",
     "outcome-fd": "9",
 }
-NOT_THE_JAILS = ("config", "no-cache")  # what run.py and the cache read
+NOT_THE_JAILS = ("config", "no-cache", "stats")  # what run.py and the cache read
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import pytest
 
 from jail import SpecError
 from jail.spec import parse_limits
-from rlimits import INFINITY, LimitError, Limits
+from rlimits import INFINITY, RESOURCES, LimitError, Limits, format_rlimit, parse_rlimit
+from rlimits.limits import RULES, SAME
 
 
 def test_nothing_is_asked_for_by_default() -> None:
-    assert all(getattr(Limits(), name) is None for name in Limits.__match_args__)
+    assert all(getattr(Limits(), name) is None for name in RULES)
+    assert Limits().rlimits == ()
 
 
 def test_texts_and_numbers_are_parsed() -> None:
@@ -45,7 +47,7 @@ def test_what_makes_no_sense_is_refused_by_name(values: dict[str, object], field
     assert str(caught.value).startswith(f"{field}: ")
 
 
-@pytest.mark.parametrize("field", [name for name in Limits.__match_args__ if name not in ("grace", "cpuset")])
+@pytest.mark.parametrize("field", [name for name in RULES if name != "grace"])
 def test_infinity_takes_a_limit_away(field: str) -> None:
     assert getattr(Limits(**{field: INFINITY}), field) == INFINITY
 
@@ -65,3 +67,95 @@ def test_the_jail_package_has_its_own_error() -> None:
     with pytest.raises(SpecError, match=r"limits\.memory: '10X' is not a size") as caught:
         parse_limits(memory="10X")
     assert caught.value.field == "limits.memory"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("nofile=64", ("nofile", 64, 64)),
+        ("nofile=64:128", ("nofile", 64, 128)),
+        ("as=1G:infinity", ("as", 1 << 30, INFINITY)),
+        ("cpu=1.5s", ("cpu", 2, 2)),
+        ("cpu=1m:2m", ("cpu", 60, 120)),
+        ("rttime=200ms", ("rttime", 200_000, 200_000)),
+        ("nice=infinity", ("nice", INFINITY, INFINITY)),
+        ("msgqueue=800K", ("msgqueue", 800 << 10, 800 << 10)),
+    ],
+)
+def test_an_rlimit_has_the_unit_of_its_resource(text: str, limit: tuple[str, int, int]) -> None:
+    assert parse_rlimit(text) == limit
+    assert parse_rlimit(format_rlimit(limit)) == limit
+    assert Limits.parse(rlimits=[text]) == Limits(rlimits=(limit,))
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_every_resource_survives_its_text(name: str) -> None:
+    for limit in ((name, 0, 0), (name, 3, 4096), (name, 1, INFINITY)):
+        assert parse_rlimit(format_rlimit(limit)) == limit
+
+
+@pytest.mark.parametrize(
+    ("rlimits", "words"),
+    [
+        ((("nofil", 1, 1),), "unknown resource 'nofil'; the names are cpu, fsize"),
+        ((("as", 2, 1),), "soft limit is above the hard one"),
+        ((("as", INFINITY, 1),), "soft limit is above the hard one"),
+        ((("as", 1.5, 2),), "expected a whole number"),
+        ((("as", True, 2),), "expected a whole number"),
+        ((("as", 1, 2**63),), "expected a whole number"),
+        ((("as", 1),), r"expected \(name, soft, hard\)"),
+        ([("as", 1, 1)], "expected a tuple"),
+        ((("as", 1, 1), ("as", 1, 2)), "as stands twice"),
+    ],
+)
+def test_rlimits_that_make_no_sense(rlimits: object, words: str) -> None:
+    with pytest.raises(LimitError, match=words) as caught:
+        Limits(rlimits=rlimits)  # type: ignore[arg-type]
+    assert caught.value.field == "rlimits"
+
+
+@pytest.mark.parametrize(
+    "text", ["nofile", "nofile=", "nofile=1:", "=5", "nofile=64:128:256", "as=5X", "nofile=1.5"]
+)
+def test_texts_that_are_no_rlimit(text: str) -> None:
+    with pytest.raises(LimitError, match=r"^rlimits: "):
+        parse_rlimit(text)
+
+
+@pytest.mark.parametrize(("resource", "field"), SAME.items())
+def test_a_limit_and_the_rlimit_that_it_sets_exclude_each_other(resource: str, field: str) -> None:
+    with pytest.raises(LimitError, match=rf"{field} .*rlimit {resource} .*leave one out"):
+        Limits(**{field: 5}, rlimits=((resource, 5, 5),))  # type: ignore[arg-type]
+
+
+def test_both_limits_hold_in_their_conjunction() -> None:
+    one = Limits(memory=10, pids=INFINITY, timeout=2.5, cpuset="0-4", rlimits=(("as", 5, 9), ("nice", 1, 1)))
+    other = Limits(memory=20, pids=7, nofile=3, cpuset="1,3-9", rlimits=(("as", 4, INFINITY),))
+    rlimits = (("as", 4, 9), ("nice", 1, 1))
+    both = Limits(memory=10, pids=7, timeout=2.5, nofile=3, cpuset="1,3-4", rlimits=rlimits)
+    assert one & other == both
+    assert both & both == both
+    assert both & Limits() == both
+    assert Limits(core=INFINITY) & Limits(core=INFINITY) == Limits(core=INFINITY)
+    with pytest.raises(LimitError, match="nofile"):
+        both & Limits(rlimits=(("nofile", 1, 1),))
+    with pytest.raises(LimitError, match="no CPU is both in 1 and in 2"):
+        Limits(cpuset="1") & Limits(cpuset="2")
+    with pytest.raises(TypeError):
+        both & 5  # type: ignore[operator]
+
+
+def test_limits_print_as_the_options_write_them() -> None:
+    limits = Limits(
+        memory=256 << 20,
+        timeout=1.5,
+        cpus=0.5,
+        pids=INFINITY,
+        nofile=64,
+        cpuset="0-1",
+        rlimits=(("as", 1 << 30, INFINITY),),
+    )
+    assert str(limits) == (
+        "memory=256M pids=infinity cpus=0.5 timeout=1.5s nofile=64 cpuset=0-1 rlimit as=1G:infinity"
+    )
+    assert str(Limits()) == ""
