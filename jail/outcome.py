@@ -10,9 +10,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-STATUSES = ("exited", "signaled", "timed-out", "cpu-exceeded", "out-of-memory", "killed", "setup-failed")
-TIME_LIMIT = 124
-SETUP_FAILED = 125
+STATUSES = (
+    "exited",
+    "signaled",
+    "timed-out",
+    "idle-timed-out",
+    "cpu-exceeded",
+    "out-of-memory",
+    "output-exceeded",
+    "killed",
+    "setup-failed",
+)
+FIXED = {
+    "timed-out": 124,
+    "idle-timed-out": 124,
+    "cpu-exceeded": 124,
+    "setup-failed": 125,
+    "out-of-memory": 128 + 9,
+    "killed": 128 + 9,
+    "output-exceeded": 128 + 25,
+}
+"""Exit statuses that do not depend on how the payload took its end."""
 
 
 @record(frozen=True)
@@ -32,11 +50,12 @@ class Failure:
 @record(frozen=True)
 class Outcome:
     """How a run ended. What this host does not measure is None. Nothing that the payload writes can change
-    it."""
+    it. The file outcome.schema.json describes the JSON form."""
 
     status: str
-    """`exited`, `signaled`, `timed-out`, `cpu-exceeded`, `out-of-memory`, `killed` (the caller asked for the
-    end) or `setup-failed` (the payload never ran)."""
+    """`exited`, `signaled`, `timed-out`, `idle-timed-out`, `cpu-exceeded`, `out-of-memory`,
+    `output-exceeded`, `killed` (the caller asked for the end) or `setup-failed` (the payload never ran). The
+    first limit that was reached counts."""
     exit_code: int | None = None
     signal: int | None = None
     wall_seconds: float | None = None
@@ -45,6 +64,9 @@ class Outcome:
     peak_memory_bytes: int | None = None
     oom_kills: int | None = None
     pids_peak: int | None = None
+    limits_hit: tuple[str, ...] = ()
+    """The limits of `Limits` that the run was seen to run into, also where it went on: `memory` and `pids`
+    where a cgroup holds them, and what the supervisor itself holds."""
     denied: tuple[tuple[str, int], ...] = ()
     """System calls that were refused, by name, and how often, where that is watched."""
     enforced: tuple[tuple[str, str], ...] = ()
@@ -59,14 +81,10 @@ class Outcome:
     @property
     def returncode(self) -> int:
         """The exit status of `pyjail run`: the payload's own, 128+N for signal N, 124 for a time limit, 125
-        where the jail could not be set up."""
-        if self.status == "setup-failed":
-            return SETUP_FAILED
-        if self.status in ("timed-out", "cpu-exceeded"):
-            return TIME_LIMIT
-        if self.signal is not None:
-            return 128 + self.signal
-        return self.exit_code if self.exit_code is not None else 128 + 9
+        where the jail could not be set up, 137 if memory ran out, 153 after too much output."""
+        if self.status in FIXED:
+            return FIXED[self.status]
+        return 128 + self.signal if self.signal is not None else self.exit_code or 0
 
     def check(self) -> Outcome:
         """This outcome, if `ok`; raises PayloadFailed otherwise."""
@@ -84,6 +102,8 @@ class Outcome:
             return f"the payload exited with status {self.exit_code}"
         because = {
             "timed-out": "ran out of its wall time",
+            "idle-timed-out": "put nothing out for too long",
+            "output-exceeded": "put out too much",
             "cpu-exceeded": "ran out of its CPU time",
             "out-of-memory": "ran out of memory",
             "killed": "was ended at the caller's request",
@@ -113,6 +133,7 @@ class Outcome:
         known = _known(cls, values)
         for name in ("denied", "enforced"):
             known[name] = tuple((values.get(name) or {}).items())
+        known["limits_hit"] = tuple(values.get("limits_hit") or ())
         error = values.get("error")
         known["error"] = Failure(**_known(Failure, error)) if error else None
         return cls(**known)

@@ -10,7 +10,7 @@ import pytest
 SH = ("/bin/sh", "-c")
 FIELDS = {
     *("status", "exit_code", "signal", "error", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds"),
-    *("peak_memory_bytes", "oom_kills", "pids_peak", "denied", "enforced"),
+    *("peak_memory_bytes", "oom_kills", "pids_peak", "limits_hit", "denied", "enforced"),
 }
 ENDING = (
     "HUP",
@@ -75,9 +75,11 @@ def test_a_payload_that_ends_well_within_grace_is_still_timed_out(pyjail):
 
 
 def test_processor_time_limit(pyjail):
-    r = pyjail.run("run", "--cpu-time", "1", "--", *SH, "while :; do :; done")
+    r = pyjail.run("run", "--cpu-time", "1", "--allow-weaker", "cpu-time", "--", *SH, "while :; do :; done")
     assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
-    assert r.outcome["cpu_user_seconds"] + r.outcome["cpu_system_seconds"] >= 0.9
+    used = r.outcome["cpu_user_seconds"] + r.outcome["cpu_system_seconds"]
+    # A cgroup counts exactly; RLIMIT_CPU counts clock ticks, which run ahead on a busy machine.
+    assert used >= (1 if r.outcome["enforced"]["cpu_time"].startswith("cgroup") else 0.5)
 
 
 def test_not_found(pyjail):

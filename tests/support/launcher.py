@@ -11,12 +11,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from jsonschema import Draft202012Validator
+
+from support.features import PROJECT
 from support.installation import SYSTEM_PYTHON, Installation
 from support.users import User
 
 _INSIDE = Path(__file__).with_name("inside.py").read_text()
 _PATIENCE = 120.0  # seconds until a hung run fails its test; no test asserts on it
+SCHEMA = json.loads((PROJECT / "jail" / "outcome.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
 File = int | IO[bytes] | None
+
+
+def checked(line: str | bytes) -> dict[str, Any]:
+    """The outcome on a line, which must be as jail/outcome.schema.json says, without a field of its own."""
+    outcome: dict[str, Any] = json.loads(line)
+    wrong = [error.message for error in VALIDATOR.iter_errors(outcome)]
+    assert not wrong, f"{wrong}: {line!r}"
+    assert not outcome.keys() - SCHEMA["properties"].keys()
+    return outcome
 
 
 class Running(subprocess.Popen[bytes]):
@@ -100,9 +114,8 @@ class Launcher:
             with self.popen(*words, pass_fds=(outcome, *pass_fds), **options) as process:
                 out, err = process.communicate(input, timeout)
             text = os.pread(outcome, 1 << 20, 0)
-            return Completed(
-                words, process.returncode, out or b"", err or b"", json.loads(text) if text else None
-            )
+            found = checked(text) if text else None
+            return Completed(words, process.returncode, out or b"", err or b"", found)
         finally:
             os.close(outcome)
 

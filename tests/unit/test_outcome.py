@@ -11,7 +11,7 @@ from jail import Outcome, PayloadFailed
 from jail.outcome import Failure
 
 LINE = """{"status":"exited","exit_code":0,"signal":null,"wall_seconds":0.004,"cpu_user_seconds":0.001,
- "cpu_system_seconds":0.001,"peak_memory_bytes":1234567,"oom_kills":0,"pids_peak":null,"denied":{"ptrace":2},
+ "cpu_system_seconds":0.001,"peak_memory_bytes":1234567,"oom_kills":0,"pids_peak":null,"limits_hit":["pids"],"denied":{"ptrace":2},
  "enforced":{"memory":"cgroup-v1"},"error":null}"""
 
 
@@ -27,6 +27,7 @@ def test_the_documented_line() -> None:
         1234567,
         0,
         None,
+        ("pids",),
         (("ptrace", 2),),
         (("memory", "cgroup-v1"),),
         None,
@@ -69,7 +70,10 @@ def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
         (Outcome("timed-out", signal=15), 124, "ran out of its wall time"),
         (Outcome("cpu-exceeded", signal=24), 124, "ran out of its CPU time"),
         (Outcome("out-of-memory", signal=9), 137, "ran out of memory"),
-        (Outcome("killed", signal=15), 143, "at the caller's request"),
+        (Outcome("idle-timed-out", signal=15), 124, "put nothing out for too long"),
+        (Outcome("output-exceeded", signal=9), 153, "put out too much"),
+        (Outcome("out-of-memory", 3), 137, "ran out of memory"),
+        (Outcome("killed"), 137, "at the caller's request"),
         (Outcome("setup-failed", error=Failure("clone")), 125, "clone"),
     ],
 )

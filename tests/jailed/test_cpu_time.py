@@ -1,0 +1,98 @@
+"""`--cpu-time` over all processes, `--stats`, and the limits that an outcome says were hit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+SH = ("/bin/sh", "-c")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
+BURN = "import sys, time\nwhile time.process_time() < float(sys.argv[1]): pass"
+
+
+def used(outcome) -> float:
+    return outcome["cpu_user_seconds"] + outcome["cpu_system_seconds"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [("0.95", "exited"), ("1.05", "cpu-exceeded")])
+def test_just_below_and_just_above(root_pyjail, require, seconds, status):
+    require("cgroup")
+    r = root_pyjail.run("run", "--cpu-time", "1", "--", *PYTHON, BURN, seconds)
+    assert r.outcome["status"] == status
+    assert r.returncode == (0 if status == "exited" else 124)
+    assert r.outcome["enforced"]["cpu_time"].startswith("cgroup")
+    assert r.outcome["limits_hit"] == ([] if status == "exited" else ["cpu_time"])
+
+
+def test_what_is_used_is_reported(root_pyjail, require):
+    require("cgroup")
+    r = root_pyjail.run("run", "--cpu-time", "10", "--", *PYTHON, BURN, "0.5")
+    assert 0.5 <= used(r.outcome) <= 0.525
+
+
+def test_parallel_processes_count_together(root_pyjail, require):
+    """Four processes of 0.4 s each stay below 1 s alone."""
+    require("cgroup")
+    code = "for i in 1 2 3 4; do python3 -I -S -c '%s' 0.4 & done; wait" % BURN
+    r = root_pyjail.run("run", "--cpu-time", "1", "--", *SH, code)
+    assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
+
+
+def test_it_is_reached_below_a_second(root_pyjail, require):
+    require("cgroup")
+    r = root_pyjail.run("run", "--cpu-time", "100ms", "--", *SH, "while :; do :; done")
+    assert r.outcome["status"] == "cpu-exceeded"
+    assert r.outcome["signal"] == 9
+    assert 0.1 <= used(r.outcome) < 0.5
+
+
+def test_an_ordinary_user_is_told(ordinary_pyjail):
+    """Unless there is a cgroup that counts."""
+    r = ordinary_pyjail.run("run", "--cpu-time", "1", "--", "/bin/echo", "ran")
+    if r.returncode == 0:
+        assert r.outcome["enforced"]["cpu_time"].startswith("cgroup")
+        return
+    assert (r.returncode, r.stdout) == (125, b"")
+    assert b"--allow-weaker cpu-time" in r.stderr
+    words = ("--cpu-time", "1", "--allow-weaker", "cpu-time")
+    r = ordinary_pyjail.run("run", *words, "--", *PYTHON, BURN, "5")
+    assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
+    assert r.outcome["enforced"]["cpu_time"] == "rlimit"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("exit 3", "exited 3"),
+        ("kill -9 $$", "killed by signal 9"),
+        ("exec sleep 1000", "timed-out"),
+    ],
+)
+def test_statistics_are_one_line(pyjail, code, words):
+    r = pyjail.run("run", "--stats", "--timeout", "0.5", "--", *SH, f"echo out; {code}")
+    lines = r.stderr.decode().splitlines()
+    number = r"\d+\.\d\d s"
+    pattern = rf"pyjail: {words} in {number}; cpu {number} user, {number} system(; .*)?"
+    assert len(lines) == 1
+    assert re.fullmatch(pattern, lines[0]), lines
+    assert r.stdout == b"out\n"
+    if pyjail.user.is_root and r.outcome["peak_memory_bytes"] is not None:
+        assert re.search(r"; peak memory \d+ (KiB|MiB); \d+ process", lines[0])
+
+
+def test_statistics_name_the_limit(pyjail):
+    r = pyjail.run("run", "--stats", "--max-output", "10", "--", "/usr/bin/yes")
+    assert r.stderr.decode().endswith("; limits hit: max_output\n")
+
+
+def test_without_the_option_nothing_is_said(pyjail):
+    assert pyjail.run("run", "--", "/bin/true").stderr == b""
+
+
+def test_a_refused_fork_is_told_where_a_cgroup_counts(root_pyjail, require):
+    require("cgroup")
+    forks = "import os, signal\ntry:\n while True: os.fork() or signal.pause()\nexcept OSError: pass"
+    r = root_pyjail.run("run", "--pids", "10", "--", *PYTHON, forks)
+    assert (r.returncode, r.outcome["status"]) == (0, "exited")
+    assert r.outcome["limits_hit"] == ["pids"]
