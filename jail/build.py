@@ -7,6 +7,7 @@ import os
 from jail import defaults
 from jail.directives import (
     Argv,
+    Audit,
     Cwd,
     Dir,
     Env,
@@ -25,7 +26,7 @@ from jail.directives import (
     Symlink,
     Umask,
 )
-from jail.errors import SpecError
+from jail.errors import SpecError, UnsupportedError
 from jail.host import LOCALTIME, TOP
 from jail.plan import Plan
 from jail.resources import resources, tmpfs_options
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from jail.spec import Jail, Tmpfs
     from seccomp import Program
 
+AUDITED_SINCE = (5, 5)
 MOST_RULES = 64  # MAX_RULES of jailer/plan.h
 READ_ONLY = ("ro", "nosuid", "nodev", "rec")
 WRITABLE = ("nosuid", "nodev", "rec")
@@ -82,6 +84,7 @@ def build_plan(
             *resources(jail, host),
             *_landlock(jail),
             *_seccomp(jail, program),
+            *_audit(jail, host),
             Umask(defaults.UMASK),
             Cwd(jail.cwd if jail.cwd is not None else _home(jail)),
             *_environment(jail),
@@ -222,6 +225,18 @@ def _seccomp(jail: Jail, program: Program | None) -> Iterator[Directive]:
     if program is None:
         raise SpecError(f"no program was given for {jail.seccomp!r}; seccomp.load makes one", "seccomp")
     yield Seccomp(program.name, program.bpf)
+
+
+def _audit(jail: Jail, host: Host) -> Iterator[Directive]:
+    if not jail.audit:
+        return
+    if host.kernel < AUDITED_SINCE:
+        raise UnsupportedError(
+            "audit",
+            "notifications of system calls that can be let go on (Linux 5.5)",
+            "run it on a newer kernel, or leave the audit out",
+        )
+    yield Audit(jail.audit)
 
 
 def _home(jail: Jail) -> str:

@@ -137,6 +137,13 @@ class Seccomp:
 
 
 @record(frozen=True)
+class Audit:
+    """`calls` is `refused`, or `all` for those that the policy allows too."""
+
+    calls: str
+
+
+@record(frozen=True)
 class Umask:
     mode: int
 
@@ -230,6 +237,7 @@ if TYPE_CHECKING:
         | Landlock
         | LandlockNeed
         | Seccomp
+        | Audit
         | Umask
         | Cwd
         | Env

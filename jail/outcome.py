@@ -48,6 +48,21 @@ class Failure:
 
 
 @record(frozen=True)
+class Call:
+    """A system call that an audit heard of, `count` times. `args`: six, of which those that mean nothing as
+    numbers (addresses, sizes, descriptors) are None; None for all of them where none is kept, or more than 32
+    were different. `action`: `errno` (with `errno`), `kill`, or with a full audit `allow` and `log`."""
+
+    name: str
+    """`syscall_N` for a number that is no call, `foreign_N` for another architecture's."""
+    number: int
+    args: tuple[int | None, ...] | None
+    action: str
+    errno: int
+    count: int
+
+
+@record(frozen=True)
 class Outcome:
     """How a run ended. What this host does not measure is None. Nothing that the payload writes can change
     it. The file outcome.schema.json describes the JSON form."""
@@ -67,11 +82,15 @@ class Outcome:
     limits_hit: tuple[str, ...] = ()
     """The limits of `Limits` that the run was seen to run into, also where it went on: `memory` and `pids`
     where a cgroup holds them, and what the supervisor itself holds."""
-    denied: tuple[tuple[str, int], ...] = ()
-    """System calls that were refused, by name, and how often, where that is watched."""
+    denied: tuple[tuple[str, int], ...] | None = None
+    """System calls that were refused, by name, and how often; None without an audit."""
     enforced: tuple[tuple[str, str], ...] = ()
     """Limits and the mechanism that held each: `cgroup-v1`, `rlimit`, `supervisor`, `tmpfs`."""
     error: Failure | None = None
+    calls: tuple[Call, ...] | None = None
+    """What an audit heard, in the order of the first of each; None without one."""
+    calls_lost: int | None = None
+    """How many it heard and had no room to keep: a program that makes up numbers."""
 
     @property
     def ok(self) -> bool:
@@ -116,10 +135,10 @@ class Outcome:
         import json
 
         values: dict[str, object] = {name: getattr(self, name) for name in self.__match_args__}
-        values["denied"] = dict(self.denied)
+        values["denied"] = None if self.denied is None else dict(self.denied)
         values["enforced"] = dict(self.enforced)
-        if self.error is not None:
-            values["error"] = {name: getattr(self.error, name) for name in self.error.__match_args__}
+        values["calls"] = None if self.calls is None else [_fields(call) for call in self.calls]
+        values["error"] = None if self.error is None else _fields(self.error)
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
@@ -131,15 +150,24 @@ class Outcome:
         if not isinstance(values, dict) or values.get("status") not in STATUSES:
             raise ValueError(f"not an outcome: {text!r}")
         known = _known(cls, values)
-        for name in ("denied", "enforced"):
-            known[name] = tuple((values.get(name) or {}).items())
+        denied, calls, error = values.get("denied"), values.get("calls"), values.get("error")
+        known["denied"] = None if denied is None else tuple(denied.items())
         known["limits_hit"] = tuple(values.get("limits_hit") or ())
-        error = values.get("error")
+        known["enforced"] = tuple((values.get("enforced") or {}).items())
+        known["calls"] = None if calls is None else tuple(_call(**_known(Call, call)) for call in calls)
         known["error"] = Failure(**_known(Failure, error)) if error else None
         return cls(**known)
 
 
-def _known(kind: type[Outcome] | type[Failure], values: Mapping[str, object]) -> dict[str, Any]:
+def _call(args: list[int | None] | None = None, **fields: Any) -> Call:
+    return Call(args=None if args is None else tuple(args), **fields)
+
+
+def _fields(value: Call | Failure) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__match_args__}
+
+
+def _known(kind: type[Outcome] | type[Call] | type[Failure], values: Mapping[str, object]) -> dict[str, Any]:
     """The values of the fields that the record has; null is as good as absent in those that are never
     None."""
     return {

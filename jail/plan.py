@@ -9,6 +9,7 @@ from jail._fields import Field, RefusedError, encode, escape
 from jail._record import record
 from jail.directives import (
     Argv,
+    Audit,
     Capabilities,
     Cgroup,
     CgroupSet,
@@ -230,6 +231,7 @@ SHAPES: dict[type, Shape] = dict(
         _plain("landlock", Landlock, form.either({"rw": True, "ro": False}), form.ABSOLUTE),
         _plain("landlock-need", LandlockNeed, form.NEED, once=_only),
         _plain("seccomp", Seccomp, form.TEXT, form.PROGRAM, once=_only),
+        _plain("audit", Audit, form.either({"refused": "refused", "all": "all"}), once=_only),
         _plain("umask", Umask, form.UMASK, once=_only),
         _plain("cwd", Cwd, form.ABSOLUTE, once=_only),
         (Env, Shape("env", 1, 1, lambda given: [f"{given.name}={given.value}"], _read_env, None)),
@@ -364,6 +366,9 @@ class _Reader:
         for kind, what in ((Ids, "ids line"), (Network, "network line"), (Mount, "mount line for the root")):
             if kind not in self.seen:
                 raise SpecError(f"no {what}", "plan")
+        for number, directive in zip(self.lines, self.directives, strict=True):
+            if isinstance(directive, Audit) and Seccomp not in self.seen:
+                raise SpecError("audit: no seccomp line whose calls could be told", "plan", number)
         controllers = {
             controller
             for directive in self.directives

@@ -134,8 +134,9 @@ def _pids(jail: Jail, host: Host) -> Iterator[Directive]:
     cgroup = host.cgroup("pids", _at_all_costs(jail))
     counts_the_jail = host.kernel >= NPROC_COUNTS_THE_JAIL or host.pool is not None
     if cgroup:
-        # In version 2 the jail's init is in it as well.
-        yield from _settings(cgroup, ("pids.max", number + cgroup.version - 1, True))
+        # In version 2 the jail's init is in it as well; before an audited payload runs there is one process more
+        # (jailer/audit_filter.c).
+        yield from _settings(cgroup, ("pids.max", number + cgroup.version - 1 + bool(jail.audit), True))
     if counts_the_jail:
         # Init counts here. Where a cgroup holds the limit it is to be hit first, since it tells of it.
         most = number + (2 if cgroup else 1)

@@ -23,6 +23,7 @@ WITHOUT = ("proc", "tmp", "shm", "etc", "landlock")
 """What `Jail.without` may hold: parts of the default jail that can be taken away."""
 
 NETWORKS = ("none", "host")
+AUDITS = ("", "refused", "all")
 MAX_ID = 2**32 - 2
 MAX_DESCRIPTOR = 65535
 MAX_DESCRIPTORS = 64
@@ -85,6 +86,11 @@ class Jail:
     """A profile's name, the path of a policy file, or `off`."""
     strict: bool = False
     """A refused system call kills instead of failing."""
+    audit: str = ""
+    """Which system calls the outcome tells of: `refused`, those that the policy refuses; `all`, those that it
+    allows too, each of which then takes as long as a round trip to the supervisor; "" for none. What is
+    allowed does not change, but that a program cannot have a listener of its own (seccomp_unotify(2)). Not
+    heard: calls that a filter of the payload's own refuses, and those around the kernel (vDSO)."""
     uid: int = 1000
     """The user id that the payload sees; on the host it is another."""
     gid: int = 1000
@@ -103,6 +109,7 @@ class Jail:
             _absolute("cwd", self.cwd)
         _check_hostname(self.hostname)
         _one_of("network", self.network, NETWORKS)
+        _check_audit(self)
         if not isinstance(self.limits, Limits):
             _refuse("limits", f"expected Limits, got {self.limits!r}")
         if not _text("seccomp", self.seccomp):
@@ -217,6 +224,12 @@ def _check_hostname(name: object) -> None:
             "hostname",
             f"{text!r} may hold letters, digits, '-', '.' and '_', and begins with none of '-' and '.'",
         )
+
+
+def _check_audit(jail: Jail) -> None:
+    _one_of("audit", jail.audit, AUDITS)
+    if jail.audit and jail.seccomp == "off":
+        _refuse("audit", "without a policy (seccomp off) there is nothing to tell; name one, or leave it out")
 
 
 def _check_descriptors(numbers: object) -> None:

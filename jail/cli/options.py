@@ -115,6 +115,8 @@ RUN_OPTIONS = (
            "name, a policy file (with a slash or ending in .toml or .json), or off for all",
            default="default"),
     Option("strict", FLAG, "", PROTECTION, "a refused system call kills the program instead of failing"),
+    Option("audit", FLAG, "", PROTECTION, "name the system calls that are refused: in the outcome, and on a "
+           "terminal in one line at the end"),
     Option("no-landlock", FLAG, "", PROTECTION, "leave out the second wall around files"),
     Option("allow-weaker", TEXT, "WHAT", PROTECTION, "accept that this host cannot hold WHAT in full; "
            "the outcome then says what held it. WHAT: " + ", ".join(WEAKER), repeat=True, choices=WEAKER),

@@ -65,6 +65,8 @@ def make_jail(settings: list[Setting]) -> Jail:
             fields[name] = number(setting, 0, MAX_ID)
         elif name == "strict":
             fields["strict"] = True
+        elif name == "audit":
+            fields["audit"] = "refused"
         elif name == "root":
             fields["root"] = text if text == "host" else host_path(setting, text)
         elif name == "seccomp":

@@ -15,9 +15,12 @@ import argparse
 import hashlib
 import os
 import platform
+import re
+import runpy
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +90,24 @@ def build_id() -> str:
     return digest.hexdigest()[:16]
 
 
+def call_names() -> str:
+    """A header with the names of this machine's system calls, by number: those of the compiler's own kernel
+    headers, and the newer ones of seccomp/_numbers.py."""
+    command = [*compiler(), "-E", "-dM", "-include", "asm/unistd.h", "-x", "c", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CompileError(f"{shlex.join(command)}\n{done.stderr.rstrip()}")
+    values: dict[str, str] = dict(re.findall(r"^#define (__NR\w+) (\w+)$", done.stdout, re.MULTILINE))
+    numbers = runpy.run_path(str(ROOT / "seccomp" / "_numbers.py"))
+    names = {int(number): name for name, number in numbers["SHARED"].items()}
+    for macro, value in values.items():
+        number = values.get(value, value)  # __NR_fcntl is __NR3264_fcntl on some machines
+        if macro.startswith("__NR_") and number.isdigit() and not macro.endswith("_syscalls"):
+            names[int(number)] = macro.removeprefix("__NR_")
+    strings = (f'"{names.get(number, "")}\\0"' for number in range(max(names) + 1))
+    return "#define CALL_NAMES \\\n" + " \\\n".join(strings) + "\n"
+
+
 def flags(variant: Variant = "release", *, front: bool = False) -> list[str]:
     """The compiler's flags for `variant`; `front` makes the `pyjail` command instead of the jailer."""
     words = [*COMMON]
@@ -114,8 +135,11 @@ def compile_jailer(out: str | os.PathLike[str], *, front: bool = False, variant:
     target = Path(out)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
-    command = [*compiler(), *flags(variant, front=front), "-o", str(part), *map(str, sources())]
+    made = tempfile.TemporaryDirectory(prefix="pyjail-build-")
+    words = [*flags(variant, front=front), "-I", made.name, "-o", str(part)]
+    command = [*compiler(), *words, *map(str, sources())]
     try:
+        Path(made.name, "call_names.h").write_text(call_names())
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CompileError(f"{shlex.join(command)}\n{done.stderr.rstrip()}")
@@ -124,6 +148,7 @@ def compile_jailer(out: str | os.PathLike[str], *, front: bool = False, variant:
     except FileNotFoundError as error:
         raise CompileError(f"no C compiler: {command[0]} was not found; apt-get install gcc") from error
     finally:
+        made.cleanup()
         part.unlink(missing_ok=True)
 
 

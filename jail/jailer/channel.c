@@ -40,18 +40,28 @@ long channel_send(int channel, const void *data, size_t size, const int *fds, un
     return SYS(__NR_sendmsg, channel, &m, DONT_WAIT | NO_SIGNAL);
 }
 
-long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count)
+static long receive(int channel, void *data, size_t size, int *fds, unsigned *count, int flags)
 {
     struct iovec bytes = {data, size};
     struct descriptors d;
     struct message m = {.data = &bytes, .data_count = 1, .control = &d, .control_length = sizeof d};
     long n;
     do
-        n = SYS(__NR_recvmsg, channel, &m, CLOSE_ON_EXEC);
+        n = SYS(__NR_recvmsg, channel, &m, CLOSE_ON_EXEC | flags);
     while (n == -EINTR);
     *count = 0;
     if (n > 0 && m.control_length >= HEADER && d.level == LEVEL_SOCKET && d.type == RIGHTS)
         for (; *count < CHANNEL_FDS && HEADER + (*count + 1) * sizeof(int) <= d.length; ++*count)
             fds[*count] = d.fd[*count];
     return n;
+}
+
+long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count)
+{
+    return receive(channel, data, size, fds, count, 0);
+}
+
+long channel_hear(int channel, void *data, size_t size, int *fds, unsigned *count)
+{
+    return receive(channel, data, size, fds, count, DONT_WAIT);
 }

@@ -1,4 +1,5 @@
 /* What a process gives up for good: capabilities, limits, paths, system calls. */
+#include "audit.h"
 #include "run.h"
 #include "text.h"
 #include <linux/capability.h>
@@ -153,7 +154,9 @@ bool confine_landlock(const struct plan *plan, struct failure *f)
 bool confine_seccomp(const struct plan *plan, struct failure *f)
 {
     struct sock_fprog program = {(unsigned short)plan->program_count, plan->program};
-    if (plan->program_count)
+    if (plan->audit)
+        TRY(f, STEP_SECCOMP, 0, audit_load());
+    else if (plan->program_count)
         TRY(f, STEP_SECCOMP, 0, SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
     return true;
 }

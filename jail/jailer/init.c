@@ -72,6 +72,19 @@ static void obey(void)
         stopping = order.signal == SIGSTOP;
 }
 
+/* The helper that handed over the audit's listener: gone before the payload runs, and no child of it. The payload
+ * itself waits for us; it can only have been killed. */
+static void await_helper(void)
+{
+    int status;
+    long pid;
+    do
+        pid = SYS(__NR_wait4, -1, &status, __WALL, 0);
+    while (pid == -EINTR);
+    if (pid == payload_pid)
+        finish(status);
+}
+
 void init_main(int pid)
 {
     uint64_t mask = 1ULL << (SIGCHLD - 1);
@@ -79,9 +92,14 @@ void init_main(int pid)
     harden();
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct parcel go;
     /* As the payload does itself: whoever of the two comes first, an order to its group finds the group. */
     SYS(__NR_setpgid, pid, pid);
-    if (children < 0 || sys_write(INIT_READY, "", 1) != 1)
+    if (children < 0 || sys_read(INIT_CONTROL, &go, sizeof go) != sizeof go)
+        sys_exit(125);
+    if (go.helper)
+        await_helper();
+    if (sys_write(INIT_READY, "", 1) != 1)
         sys_exit(125);
     sys_close(INIT_READY);
     for (;;) {

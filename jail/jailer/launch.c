@@ -56,9 +56,9 @@ static bool raise_limits(struct run *run, struct failure *f)
 }
 
 /* A child that has ended already hears nothing; what it reported is collected as ever. */
-static long say_go(const struct run *run, const int *fds, unsigned count)
+long say_go(const struct run *run, bool helper, const int *fds, unsigned count)
 {
-    struct parcel go = {.kind = PARCEL_GO};
+    struct parcel go = {.kind = PARCEL_GO, .helper = helper};
     long done = channel_send(run->control[0], &go, sizeof go, fds, count);
     return done == -EPIPE || done == -ECONNRESET ? 0 : done;
 }
@@ -79,7 +79,7 @@ static bool hand_over_sources(struct run *run, struct failure *f)
 
 static bool start_building(struct run *run, struct failure *f)
 {
-    TRY(f, STEP_GO, 0, say_go(run, &run->id_lock, run->id_lock >= 0));
+    TRY(f, STEP_GO, 0, say_go(run, false, &run->id_lock, run->id_lock >= 0));
     return true;
 }
 
@@ -97,7 +97,8 @@ static bool wait_for_network(struct run *run, struct failure *f)
 }
 
 /* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root, and
- * says that all limits are set. */
+ * says that all limits are set; the third lets init let the payload go; where there is an audit, when it has begun
+ * (supervise.c). */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
     struct gates g;
@@ -109,9 +110,11 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
     memcpy(fds + count, g.out, count * sizeof(int));
     if (run->plan->cpu_ms != UNSET)
         TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
-    TRY(f, STEP_GO, 0, say_go(run, fds, 2 * count));
+    TRY(f, STEP_GO, 0, say_go(run, false, fds, 2 * count));
     for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
+    if (!run->plan->audit)
+        TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
     return true;
 }
 

@@ -1,4 +1,5 @@
 /* What is told of a run: the exit status and the outcome line, from the verdict alone. */
+#include "audit.h"
 #include "report.h"
 #include "run.h"
 #include <asm/resource.h>
@@ -175,6 +176,23 @@ static void enforced(struct line *l, const struct plan *plan)
     line_char(l, '}');
 }
 
+/* What the audit heard; null where there was none. */
+static long audited(struct line *l, const struct run *run)
+{
+    bool any = run->plan->audit != AUDIT_NOTHING;
+    field(l, "denied");
+    if (!any)
+        line_text(l, "null");
+    long done = any ? tally_denied(l, run->outcome) : 0;
+    field(l, "calls");
+    if (!any)
+        line_text(l, "null");
+    else if (done >= 0)
+        done = tally_calls(l, run->outcome);
+    number_or_null(l, "calls_lost", (int64_t)tally_lost(), any);
+    return done;
+}
+
 long outcome_write(const struct run *run, const struct verdict *v)
 {
     LINE(l, 16384);
@@ -194,10 +212,11 @@ long outcome_write(const struct run *run, const struct verdict *v)
     number_or_null(&l, "oom_kills", v->oom_kills, v->oom_kills >= 0);
     number_or_null(&l, "pids_peak", v->pids_peak, v->pids_peak >= 0);
     limits_hit(&l, run, v);
-    field(&l, "denied");
-    line_text(&l, "{}");
+    long done = audited(&l, run);
     enforced(&l, run->plan);
     error(&l, run, &v->failure);
     line_text(&l, "}\n");
+    if (done < 0)
+        return done;
     return l.full ? -EOVERFLOW : sys_write_all(run->outcome, l.data, l.used);
 }

@@ -1,5 +1,6 @@
 /* The payload's own last steps: nothing here needs privilege, everything only takes away; the filter comes last,
  * since it cuts off what the others are made of. Behind it there is a read(2) and the execve. */
+#include "audit.h"
 #include "run.h"
 #include "text.h"
 #include <asm/signal.h>
@@ -7,12 +8,14 @@
 
 static bool keep_passed(struct run *run, int ready, struct failure *f)
 {
-    int keep[MAX_FDS + 2];
+    int keep[MAX_FDS + 3];
     unsigned count = descriptors_sorted(run->plan, keep);
     for (unsigned i = 0; i < count; i++)
         TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_fcntl, keep[i], F_SETFD, 0));
     count = descriptors_insert(keep, count, ready);
     count = descriptors_insert(keep, count, run->errors[1]);
+    if (run->plan->audit)
+        count = descriptors_insert(keep, count, run->control[1]);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }
@@ -89,8 +92,8 @@ static void payload(void *unused)
     if (done < 0)
         failed(&f, STEP_CWD, 0, -done);
     /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
-    if (done < 0 || !confine_landlock(plan, &f) || !confine_limits(plan, &f) || !confine_seccomp(plan, &f) ||
-        !hear_ready(start.ready, &f))
+    if (done < 0 || !confine_landlock(plan, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
+        !confine_seccomp(plan, &f) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
     done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
     failed(&f, STEP_EXEC, 0, -done);

@@ -216,6 +216,7 @@ static const struct directive directives[] = {
     {"landlock", 2, 2, false, take_landlock},
     {"landlock-need", 1, 1, true, take_landlock_need},
     {"seccomp", 2, 2, true, take_seccomp},
+    {"audit", 1, 1, true, take_audit},
     {"umask", 1, 1, true, take_umask},
     {"cwd", 1, 1, true, take_cwd},
     {"env", 1, 1, false, take_env},

@@ -70,6 +70,9 @@ struct dependency {
     const char *kind, *path, *fact[5];
 };
 
+/* Which system calls the supervisor hears of. */
+enum audit { AUDIT_NOTHING, AUDIT_REFUSED, AUDIT_ALL };
+
 #define MAX_LIMITS 16
 #define MAX_CGROUPS 8
 #define MAX_SCOPE 32
@@ -114,6 +117,8 @@ struct plan {
     const char *seccomp_name;
     struct sock_filter *program;
     unsigned program_count;
+    enum audit audit;
+    unsigned audit_line;
     int umask;
     struct variable *variables;
     unsigned variable_count;

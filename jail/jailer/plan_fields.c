@@ -189,6 +189,9 @@ static bool complete(struct parse *p)
         return refuse(p, "no network line", NULL);
     if (p->plan->node_count == 0)
         return refuse(p, "no mount line for the root", NULL);
+    p->line = p->plan->audit_line;
+    if (p->plan->audit && p->plan->program_count == 0)
+        return refuse(p, "audit: no seccomp line whose calls could be told", NULL);
     for (unsigned i = 0; i < p->plan->setting_count; i++) {
         struct setting *s = &p->plan->settings[i];
         p->line = s->line;
@@ -307,5 +310,7 @@ const char *plan_object(const struct plan *plan, unsigned line)
             return plan->rules[i].path;
     if (plan->cpu_line == line)
         return "cpu-time";
+    if (plan->audit && plan->audit_line == line)
+        return plan->seccomp_name;
     return "";
 }

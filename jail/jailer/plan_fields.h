@@ -49,5 +49,6 @@ HANDLER(take_capabilities);
 HANDLER(take_landlock);
 HANDLER(take_landlock_need);
 HANDLER(take_seccomp);
+HANDLER(take_audit);
 
 #endif

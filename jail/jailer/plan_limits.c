@@ -124,3 +124,11 @@ HANDLER(take_seccomp)
     }
     return true;
 }
+
+HANDLER(take_audit)
+{
+    bool all = text_equal(f[0], "all");
+    p->plan->audit = all ? AUDIT_ALL : AUDIT_REFUSED;
+    p->plan->audit_line = p->line;
+    return all || text_equal(f[0], "refused") || refuse(p, "expected refused or all, got", f[0]);
+}

@@ -96,6 +96,38 @@ static const char *cgroup_hint(int error)
     }
 }
 
+static const char *audit_hint(int error)
+{
+    switch (error) {
+    case EINVAL:
+        return "the policy traps, or kills single threads, or is a program of an unusual kind: let it return an errno or "
+               "kill the process, or leave out the audit";
+    case E2BIG:
+        return "an audited program can have 4074 instructions: make the policy simpler, or leave out the audit";
+    case ENOENT:
+        return "/proc must be mounted where pyjail runs, for the processes that it sees";
+    default:
+        return NULL;
+    }
+}
+
+static const char *seccomp_hint(int error)
+{
+    switch (error) {
+    case EBUSY:
+        return "somebody listens to our system calls already (this is within an audited jail, or a container's runtime "
+               "does), and there can be but one listener: leave out the audit on the inside";
+    case EMFILE:
+        return "the audit needs a free descriptor at the start: a higher --nofile";
+    case EINVAL:
+    case ENOSYS:
+        return "this kernel has no such filters, or no notifications for the audit (Linux 5.5), or a filter around us "
+               "forbids them";
+    default:
+        return NULL;
+    }
+}
+
 const char *report_hint(const struct failure *f)
 {
     switch (f->step) {
@@ -138,6 +170,10 @@ const char *report_hint(const struct failure *f)
     case STEP_RLIMIT:
     case STEP_RAISE:
         return "the limit asked for is above what the caller may have (ulimit -H): lower it, or raise the caller's";
+    case STEP_AUDIT:
+        return audit_hint(f->error);
+    case STEP_SECCOMP:
+        return seccomp_hint(f->error);
     case STEP_STDIO:
     case STEP_PASS_FD:
         if (f->error == EACCES || f->error == ENXIO)

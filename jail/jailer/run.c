@@ -1,5 +1,6 @@
 /* One run from the parsed plan to the exit status. */
 #include "run.h"
+#include "audit.h"
 #include "report.h"
 #include <linux/time.h>
 #include <linux/time_types.h>
@@ -38,11 +39,12 @@ static void call_off(struct run *run, struct failure *f)
 
 int execute(struct plan *plan, int argc, char **argv, char **envp)
 {
-    struct run run = {.plan = plan, .command = "", .outcome = -1, .id_lock = -1, .start_us = clock_us()};
+    struct run run = {
+        .plan = plan, .command = "", .outcome = -1, .id_lock = -1, .listener = -1, .start_us = clock_us()};
     struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
-        take_signals(&run, f)) {
+        audit_prepare(plan, f) && take_signals(&run, f)) {
         if (launch(&run, f))
             supervise(&run, &verdict);
         else
@@ -53,6 +55,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     ids_release(&run);
     if (f->step != STEP_NONE)
         report(plan, f, run.command);
+    tally_tell(plan);
     stats_write(&run, &verdict);
     int status = outcome_status(&run, &verdict);
     long written = outcome_write(&run, &verdict);

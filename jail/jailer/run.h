@@ -28,6 +28,7 @@ struct run {
 
     int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
     struct gates gates;      /* on the jail's side */
+    int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
 };
 
@@ -39,6 +40,7 @@ struct verdict {
     bool known;              /* wait_status is the payload's */
     int wait_status;
     enum cause cause;        /* why the supervisor ended it: the first reason counts */
+    bool killed_by_policy;   /* the payload, by us for the audited policy */
     bool cpu_counted;        /* user_us and system_us are the cgroup's, which no process can dodge */
     int64_t wall_us, user_us, system_us;
     int64_t peak_memory, oom_kills, pids_peak, pids_hit; /* -1: nothing measures it here; pids_hit: refused forks */
@@ -73,14 +75,25 @@ struct order {
 
 /* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
  * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made and
- * limited, with the gates. To the supervisor: that the network is made; from init, how
- * the payload ended; that no process of the jail but init is left; and, where it was told to, that it has stopped. */
-enum parcel_kind { PARCEL_TREES, PARCEL_GO, PARCEL_NETWORK, PARCEL_FAREWELL, PARCEL_GONE, PARCEL_STOPPED };
+ * limited, with the gates; last, to init. To the supervisor: that the network is made; from init, how the payload
+ * ended; that no process of the jail but init is left; and, where it was told to, that it has stopped; from the
+ * payload's helper, the listener of an audited run. */
+enum parcel_kind {
+    PARCEL_TREES,
+    PARCEL_GO,
+    PARCEL_NETWORK,
+    PARCEL_FAREWELL,
+    PARCEL_GONE,
+    PARCEL_STOPPED,
+    PARCEL_LISTENER
+};
 
 struct parcel {
     uint32_t kind, first, end;
     uint32_t bare; /* the trees lack their attributes: the kernel is too old (classic.c) */
     int32_t wait_status;
+    int32_t payload; /* its pid in the jail */
+    bool helper;     /* init has it for a child besides the payload, and is to await its end */
 };
 
 #define CHANNEL_FDS 128
@@ -149,7 +162,8 @@ bool root_build(struct run *run, struct failure *f);
 
 /* channel.c: at most CHANNEL_FDS descriptors a message */
 long channel_send(int channel, const void *data, size_t size, const int *fds, unsigned count);
-long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count);
+long channel_receive(int channel, void *data, size_t size, int *fds, unsigned *count); /* waits for a message */
+long channel_hear(int channel, void *data, size_t size, int *fds, unsigned *count);    /* -EAGAIN if there is none */
 
 /* spawn.c */
 long spawn(unsigned long flags, void *stack_top, int *tid, void (*act)(void *), void *argument);
@@ -174,6 +188,7 @@ int64_t cputime_next(const struct run *run);
 
 /* launch.c, supervise.c, outcome.c, stats.c */
 bool launch(struct run *run, struct failure *f);
+long say_go(const struct run *run, bool helper, const int *fds, unsigned count);
 void supervise(struct run *run, struct verdict *v);
 enum ending outcome_ending(const struct run *run, const struct verdict *v);
 const char *outcome_name(enum ending ending);

@@ -20,6 +20,7 @@
     X(STEP_CGROUP, "cgroup", "make a cgroup for")                               \
     X(STEP_CGROUP_SET, "cgroup-set", "set")                                     \
     X(STEP_CPU_TIME, "cpu-time", "count the CPU time for")                      \
+    X(STEP_AUDIT, "audit", "audit the system calls of")                         \
     X(STEP_CHANNEL, "channel", "make the control channel")                      \
     X(STEP_RELAY, "relay", "stand between the payload's output and the caller")  \
     X(STEP_CLONE, "clone", "create the namespaces")                             \
@@ -49,6 +50,7 @@
     X(STEP_RLIMIT, "rlimit", "set the limit")                                   \
     X(STEP_LANDLOCK, "landlock", "apply Landlock to")                           \
     X(STEP_READY, "ready", "hear from the jail's init")                         \
+    X(STEP_LISTENER, "listener", "hand over the audit of system calls")         \
     X(STEP_SECCOMP, "seccomp", "load the seccomp filter")                       \
     X(STEP_EXEC, "exec", "execute")
 

@@ -1,4 +1,5 @@
 /* The supervisor's wait: for the end of init, for the clock, for signals to pass on. */
+#include "audit.h"
 #include "run.h"
 #include <asm/signal.h>
 #include <linux/poll.h>
@@ -19,6 +20,7 @@ struct watch {
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     bool ended;   /* init, and so all of the jail */
     bool silent;  /* init has closed its end */
+    bool speechless; /* nobody is left who could make a call */
     bool started; /* the payload runs, or never will */
     bool stopping; /* asked to by the terminal, and not to go on since */
 };
@@ -149,9 +151,11 @@ static int64_t microseconds(const struct __kernel_old_timeval *t)
 static void hear_init(struct watch *w)
 {
     struct parcel said;
+    int fds[CHANNEL_FDS];
+    unsigned count;
     long n;
     do {
-        n = SYS(__NR_recvfrom, w->run->control[0], &said, sizeof said, 0x40 /* MSG_DONTWAIT */, 0, 0);
+        n = channel_hear(w->run->control[0], &said, sizeof said, fds, &count);
         if (n != sizeof said)
             continue;
         if (said.kind == PARCEL_FAREWELL) {
@@ -163,9 +167,21 @@ static void hear_init(struct watch *w)
         } else if (said.kind == PARCEL_STOPPED && w->stopping) { /* the terminal is the shell's now */
             w->stopping = false;
             SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+        } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
+            w->run->listener = fds[0];
+            w->run->payload = said.payload;
+            say_go(w->run, true, NULL, 0);
         }
-    } while (n > 0 || n == -ECONNRESET || n == -EINTR);
+    } while (n > 0 || n == -ECONNRESET);
     w->silent = n == 0;
+}
+
+/* One at a time, however many there are: signals and the clock come between. */
+static void hear_call(struct watch *w, int events)
+{
+    if (events & POLLIN && !audit_serve(w->run, w->verdict))
+        kill_all(w);
+    w->speechless = !(events & POLLIN) && events & POLLHUP;
 }
 
 /* Everything of the jail is gone: collect what init said, what failed, what it all used. */
@@ -181,6 +197,8 @@ static void collect(struct watch *w)
         v->user_us = microseconds(&usage.ru_utime);
         v->system_us = microseconds(&usage.ru_stime);
     }
+    if (v->killed_by_policy && v->wait_status == SIGKILL)
+        v->wait_status = SIGSYS; /* as the policy has it, and the kernel without an audit */
     /* The first record counts: a later one is only its consequence. */
     if (sys_read(run->errors[0], &failure, sizeof failure) == sizeof failure && failure.step < STEP_COUNT)
         v->failure = failure;
@@ -219,9 +237,13 @@ void supervise(struct run *run, struct verdict *v)
                             {.fd = run->signals, .events = POLLIN},
                             {.fd = run->control[0], .events = POLLIN},
                             {.fd = run->errors[0], .events = POLLIN},
-                            {.fd = relay_event(), .events = POLLIN}};
+                            {.fd = relay_event(), .events = POLLIN},
+                            {.fd = -1, .events = POLLIN}};
     do {
         struct __kernel_timespec t;
+        bool ready = !run->plan->audit || run->listener >= 0;
+        wait[1].fd = ready ? run->signals : -1; /* before it goes, the jail takes no orders */
+        wait[5].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
             wait[2].fd = -1; /* poll passes over it */
         if (w.started)
@@ -231,12 +253,16 @@ void supervise(struct run *run, struct verdict *v)
             hear_init(&w);
         if (wait[3].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
+            if (!ready) /* it failed: nothing may run that is not heard */
+                kill_all(&w);
             cgroups_reclaim(run);
         }
         if (wait[1].revents)
             take_signals(&w);
         if (wait[4].revents)
             hear_relay(&w);
+        if (wait[5].revents)
+            hear_call(&w, wait[5].revents);
         if (wait[0].revents) {
             w.ended = true;
             wait[0].fd = -1;

@@ -24,6 +24,8 @@ NOT_REACHED = {
     "landlock": "only where the kernel has Landlock, or the plan requires it",
     "seal": "only with a read-only root of tmpfs",
 }
+AUDIT_ONLY = {"audit", "listener"}
+AUDIT = [pytest.param((), id="unaudited"), pytest.param(("--audit",), id="audited")]
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +42,15 @@ def steps(program: Path) -> list[str]:
     return subprocess.run([program, "steps"], capture_output=True, text=True, check=True).stdout.split()
 
 
-def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int, dict[str, object], bool]:
+def attempt(
+    pyjail: Launcher, faulty: Path, place: Path, step: str, *more: str
+) -> tuple[int, dict[str, object], bool]:
     """Run a payload that writes a marker, with `step` failing: exit status, outcome, whether the payload
     ran."""
     marker, outcome = place / "marker", place / "outcome"
     with open(os.devnull, "rb") as passed:
         number = passed.fileno()
-        options = ["--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", str(number)]
+        options = ["--bind", f"{place}:/data", "--outcome", str(outcome), "--pass-fd", str(number), *more]
         options += ["--max-output", "1M", "--cpu-time", "60", "--allow-weaker", "cpu-time"]
         plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
         assert plan.returncode == 0, plan.stderr
@@ -57,14 +61,18 @@ def attempt(pyjail: Launcher, faulty: Path, place: Path, step: str) -> tuple[int
     return result.returncode, json.loads(text) if text else {}, marker.exists()
 
 
-def test_without_a_fault_it_runs(pyjail: Launcher, faulty: Path, place: Path) -> None:
+@pytest.mark.parametrize("audit", AUDIT)
+def test_without_a_fault_it_runs(
+    pyjail: Launcher, faulty: Path, place: Path, audit: tuple[str, ...]
+) -> None:
     """The check of all others: the marker does appear."""
-    status, outcome, ran = attempt(pyjail, faulty, place, "")
+    status, outcome, ran = attempt(pyjail, faulty, place, "", *audit)
     assert (status, ran, outcome["status"]) == (0, True, "exited")
 
 
+@pytest.mark.parametrize("audit", AUDIT)
 def test_every_step_that_fails_keeps_the_payload_from_running(
-    pyjail: Launcher, faulty: Path, place: Path
+    pyjail: Launcher, faulty: Path, place: Path, audit: tuple[str, ...]
 ) -> None:
     names = steps(faulty)
     assert len(names) > 20
@@ -73,8 +81,10 @@ def test_every_step_that_fails_keeps_the_payload_from_running(
     for step in names:
         if step in NOT_REACHED or (step in ROOT_ONLY and not pyjail.user.is_root):
             continue
+        if step in AUDIT_ONLY and not audit:
+            continue
         (place / "outcome").unlink(missing_ok=True)
-        status, outcome, ran = attempt(pyjail, faulty, place, step)
+        status, outcome, ran = attempt(pyjail, faulty, place, step, *audit)
         error = outcome.get("error")
         told = error.get("step") if isinstance(error, dict) else None
         # The command itself failing is 126, and where the outcome cannot be written there is none to read.

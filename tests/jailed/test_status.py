@@ -10,7 +10,7 @@ import pytest
 SH = ("/bin/sh", "-c")
 FIELDS = {
     *("status", "exit_code", "signal", "error", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds"),
-    *("peak_memory_bytes", "oom_kills", "pids_peak", "limits_hit", "denied", "enforced"),
+    *("peak_memory_bytes", "oom_kills", "pids_peak", "limits_hit", "denied", "calls", "calls_lost", "enforced"),
 }
 ENDING = (
     "HUP",

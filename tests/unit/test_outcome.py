@@ -8,11 +8,13 @@ import pickle
 import pytest
 
 from jail import Outcome, PayloadFailed
-from jail.outcome import Failure
+from jail.outcome import Call, Failure
 
 LINE = """{"status":"exited","exit_code":0,"signal":null,"wall_seconds":0.004,"cpu_user_seconds":0.001,
- "cpu_system_seconds":0.001,"peak_memory_bytes":1234567,"oom_kills":0,"pids_peak":null,"limits_hit":["pids"],"denied":{"ptrace":2},
- "enforced":{"memory":"cgroup-v1"},"error":null}"""
+ "cpu_system_seconds":0.001,"peak_memory_bytes":1234567,"oom_kills":0,"pids_peak":null,"limits_hit":["pids"],
+ "denied":{"ptrace":2},
+ "calls":[{"name":"ptrace","number":101,"args":[16,null,null,null,null,null],"action":"errno","errno":1,"count":2}],
+ "calls_lost":0,"enforced":{"memory":"cgroup-v1"},"error":null}"""
 
 
 def test_the_documented_line() -> None:
@@ -31,6 +33,8 @@ def test_the_documented_line() -> None:
         (("ptrace", 2),),
         (("memory", "cgroup-v1"),),
         None,
+        (Call("ptrace", 101, (16, None, None, None, None, None), "errno", 1, 2),),
+        0,
     )
     assert outcome.ok
     assert outcome.check() is outcome
@@ -43,6 +47,14 @@ def test_a_line_survives_both_ways() -> None:
     )
     assert Outcome.from_json(failed.to_json()) == failed
     assert pickle.loads(pickle.dumps(failed)) == failed
+
+
+def test_without_an_audit_nothing_is_known_of_calls() -> None:
+    outcome = Outcome.from_json('{"status":"exited","denied":null,"calls":null,"calls_lost":null}')
+    assert (outcome.denied, outcome.calls, outcome.calls_lost) == (None, None, None)
+    heard = Outcome.from_json('{"status":"exited","denied":{},"calls":[],"calls_lost":0}')
+    assert (heard.denied, heard.calls, heard.calls_lost) == ((), (), 0)
+    assert Outcome.from_json(heard.to_json()) == heard
 
 
 def test_fields_of_later_versions_are_passed_over() -> None:

@@ -82,6 +82,8 @@ def plans(draw: st.DrawFn) -> Plan:
         draw(st.sampled_from((d.Mount("tmpfs", "/", ("ro",), "size=1"), d.Mount("bind", "/", (), "/srv")))),
     ]
     once = [draw(one) for one in draw(st.lists(st.sampled_from(ONCE), unique=True))]
+    if any(isinstance(one, d.Seccomp) for one in once):
+        once += draw(st.lists(st.builds(d.Audit, st.sampled_from(("refused", "all"))), max_size=1))
     many = draw(st.lists(st.one_of(MANY), max_size=12))
     return Plan((*first, *once, *many, *draw(st.sampled_from(((), CGROUP)))))
 
@@ -140,6 +142,10 @@ def test_values_that_no_field_can_hold_are_refused() -> None:
 
 
 WRONG_LINES = (
+    "audit",
+    "audit all",
+    "seccomp x 0000000000000000\naudit some",
+    "seccomp x 0000000000000000\naudit all\naudit all",
     "nonsense 1",
     "umask",
     "umask 22 22",
@@ -247,6 +253,7 @@ TWICE = (
 )
 RIGHT_LINES = (
     *TWICE,
+    "seccomp x 0000000000000000\naudit refused",
     "argv \\000",
     "argv \\101",
     "scope /bin/call\nscope call\nscope call",
