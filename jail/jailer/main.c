@@ -1,4 +1,5 @@
 /* The executor's command line; docs/plan.md has it in full. */
+#include "bpf.h"
 #include "front.h"
 #include "probe.h"
 #include "report.h"
@@ -76,6 +77,22 @@ static int list_steps(void)
     }
     return sys_write_all(1, l.data, l.used) < 0;
 }
+
+/* The evaluator of the audit by itself: for each struct seccomp_data on stdin, what the plan's program says of it. */
+static int evaluate(const char *name)
+{
+    struct plan plan;
+    struct seccomp_data call;
+    int fd = sys_open(AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0 || !read_plan(&plan, fd, name) || !bpf_known(plan.program, plan.program_count))
+        return 1;
+    while (sys_read(0, &call, sizeof call) == sizeof call) {
+        uint32_t action = bpf_run(plan.program, &call);
+        if (sys_write_all(1, (const char *)&action, sizeof action) < 0)
+            return 1;
+    }
+    return 0;
+}
 #endif
 
 static int dispatch(int argc, char **argv, char **envp)
@@ -84,6 +101,8 @@ static int dispatch(int argc, char **argv, char **envp)
 #ifdef PYJAIL_FAULT
     if (text_equal(verb, "steps"))
         return list_steps();
+    if (text_equal(verb, "evaluate") && argc == 3)
+        return evaluate(argv[2]);
 #endif
     if (text_equal(verb, "probe") && argc == 2)
         return probe();
