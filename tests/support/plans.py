@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from seccomp import Policy
 from seccomp.program import Program
 from support.launcher import Completed, Launcher
 
 
-def run_plan(
+def make_plan(
     pyjail: Launcher,
     place: Path,
     command: Sequence[str],
@@ -20,24 +21,26 @@ def run_plan(
     audit: str = "",
     policy: Policy | bytes | None = None,
     options: Sequence[str] = (),
-) -> Completed:
-    """Run the command by the plan of the options, with `audit` (refused, all or none) and the policy, or its
+) -> str:
+    """The file of a plan as the options make it, with `audit` (refused, all or none) and the policy, or its
     program, in place of the options' own."""
-    words = pyjail.run("plan", "--outcome", str(place / "outcome"), *options, "--", *command)
-    assert words.returncode == 0, words.stderr
-    lines = words.stdout.splitlines()
+    made = pyjail.run("plan", "--outcome", str(place / "outcome"), *options, "--", *command)
+    assert made.returncode == 0, made.stderr
+    lines = made.stdout.splitlines()
     if policy is not None:
         bpf = policy if isinstance(policy, bytes) else policy.compile()
         lines = [line for line in lines if not line.startswith(b"seccomp ")]
         lines.insert(-1, b"seccomp test " + Program("test", bpf).to_hex().encode())
     if audit:
         lines.insert(-1, b"audit " + audit.encode())
-    file = pyjail.user.owns(_written(place / "plan", b"\n".join((*lines, b""))))
+    file = place / "plan"
+    file.write_bytes(b"\n".join((*lines, b"")))
+    return str(pyjail.user.owns(file))
+
+
+def run_plan(pyjail: Launcher, place: Path, command: Sequence[str], **changes: Any) -> Completed:
+    """Run a command by a plan; the arguments are those of `make_plan`."""
+    plan = make_plan(pyjail, place, command, **changes)
     (place / "outcome").unlink(missing_ok=True)
-    r = pyjail.run("run", str(file), program=pyjail.installation.jailer)
+    r = pyjail.run("run", plan, program=pyjail.installation.jailer)
     return replace(r, outcome=json.loads((place / "outcome").read_bytes()))
-
-
-def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
