@@ -12,7 +12,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.build import build_plan
-    from jail.errors import JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
+    from jail.confinement import confine
+    from jail.errors import ConfineError, JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
     from jail.host import Host
     from jail.launch import run
     from jail.outcome import Outcome
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "INFINITY",
     "Bind",
+    "ConfineError",
     "Host",
     "Jail",
     "JailError",
@@ -37,12 +39,21 @@ __all__ = [
     "Tmpfs",
     "UnsupportedError",
     "build_plan",
+    "confine",
     "run",
 ]
 
 _HOMES = {
     "jail.build": ("build_plan",),
-    "jail.errors": ("JailError", "LaunchError", "PayloadFailed", "SpecError", "UnsupportedError"),
+    "jail.confinement": ("confine",),
+    "jail.errors": (
+        "ConfineError",
+        "JailError",
+        "LaunchError",
+        "PayloadFailed",
+        "SpecError",
+        "UnsupportedError",
+    ),
     "jail.host": ("Host",),
     "jail.launch": ("run",),
     "jail.outcome": ("Outcome",),

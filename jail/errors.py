@@ -67,3 +67,20 @@ class PayloadFailed(JailError):  # noqa: N818 - not an error of ours
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.describe())
         self.outcome = outcome
+
+
+class ConfineError(JailError, OSError):
+    """`confine` got stuck half-way: `step` failed with `errno`, perhaps after a part of it; the steps in
+    `done` are in force and stay so.
+
+    The process is neither what it was nor what was asked for: it should end.
+    """
+
+    def __init__(self, step: str, errno: int, reason: str, done: tuple[str, ...]) -> None:
+        super().__init__(errno, reason)
+        self.step = step
+        self.done = done
+
+    def __str__(self) -> str:
+        force = ", ".join(self.done) or "nothing"
+        return f"{self.step}: {self.strerror}; in force until here: {force}; this process should end"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from seccomp._errors import LibraryMissingError, PolicyError
+    from seccomp._errors import LibraryMissingError, PolicyError, ThreadError
     from seccomp.arch import Arch, Attr, resolve_syscall, system_arch
     from seccomp.combine import Difference, diff
     from seccomp.disassembler import disassemble
     from seccomp.evaluator import BadProgramError, evaluate
     from seccomp.grouping import groups, members
+    from seccomp.installer import install
     from seccomp.libseccomp import (
         ALLOW,
         EQ,
@@ -43,12 +44,13 @@ if TYPE_CHECKING:
     from seccomp.program import Program, load, profiles
 
 _HOME = {
-    "_errors": ("LibraryMissingError", "PolicyError"),
+    "_errors": ("LibraryMissingError", "PolicyError", "ThreadError"),
     "arch": ("Arch", "Attr", "resolve_syscall", "system_arch"),
     "combine": ("Difference", "diff"),
     "disassembler": ("disassemble",),
     "evaluator": ("BadProgramError", "evaluate"),
     "grouping": ("groups", "members"),
+    "installer": ("install",),
     "libseccomp": (
         "ALLOW", "EQ", "ERRNO", "GE", "GT", "KILL", "KILL_PROCESS", "LE", "LOG", "LT", "MASKED_EQ",
         "NE", "NOTIFY", "TRACE", "TRAP", "Arg", "SyscallFilter", "__version__",
@@ -91,6 +93,7 @@ __all__ = [
     "Program",
     "Rule",
     "SyscallFilter",
+    "ThreadError",
     "__version__",
     "action_name",
     "action_number",
@@ -99,6 +102,7 @@ __all__ = [
     "evaluate",
     "get_api",
     "groups",
+    "install",
     "library_version",
     "load",
     "members",

@@ -80,14 +80,19 @@ ffibuilder.cdef(
     void transaction_reject(scmp_filter_ctx ctx);
 
     void free(void *);
+
+    long system_call(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);
     """
 )
 
 ffibuilder.set_source(
     "seccomp._libseccomp",
     """
+    #include <errno.h>
+    #include <stdint.h>
     #include <stdlib.h>
     #include <string.h>
+    #include <unistd.h>
     #include <seccomp.h>
 
     #if SCMP_VER_MAJOR < 2 || (SCMP_VER_MAJOR == 2 && SCMP_VER_MINOR < 5)
@@ -114,6 +119,13 @@ ffibuilder.set_source(
     static int transaction_start(scmp_filter_ctx ctx) { return seccomp_transaction_start(ctx); }
     static int transaction_commit(scmp_filter_ctx ctx) { return seccomp_transaction_commit(ctx); }
     static void transaction_reject(scmp_filter_ctx ctx) { seccomp_transaction_reject(ctx); }
+
+    /* What libc has no function for.  Errors come as -errno: Python may change errno meanwhile. */
+    static long system_call(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)
+    {
+        long result = syscall(number, a, b, c, d, 0L, 0L);
+        return result == -1 ? -(long)errno : result;
+    }
     """,
     libraries=["seccomp"],
     py_limited_api=True,

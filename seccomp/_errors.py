@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class PolicyError(ValueError):
     """A policy that cannot be read or compiled.
@@ -20,3 +22,13 @@ class PolicyError(ValueError):
 
 class LibraryMissingError(ImportError):
     """libseccomp, or the extension that reaches it, is not there; the text names the package that has it."""
+
+
+class ThreadError(OSError):
+    """A program could not be put into force for every thread: `thread` (its id) has filters that the caller
+    has not, or is in strict mode.  Nothing was changed.
+    """
+
+    def __init__(self, thread: int) -> None:
+        super().__init__(errno.ESRCH, f"thread {thread} has seccomp filters of its own")
+        self.thread = thread
