@@ -1,7 +1,8 @@
 """The named groups of system calls: data, see `seccomp.grouping`.
 
-Names and members are those of systemd's groups (systemd.exec(5), SystemCallFilter=), so that a unit's
-list means the same here.  A member that begins with @ is a group.
+Names and members are those of systemd 257's groups (systemd.exec(5), SystemCallFilter=), so that a unit's
+list means the same here; without @known, and without llseek, newfstat and fstatat, which none of our machines
+has.  A member that begins with @ is a group.
 """
 
 from __future__ import annotations
@@ -35,38 +36,38 @@ GROUPS: dict[str, tuple[str, str]] = {  # name: (what it is for, its members)
     ),
     "@default": (
         "what every program does before it does anything: memory, exit, clocks, its own ids",
-        "arch_prctl brk cacheflush clock_getres clock_getres_time64 clock_gettime clock_gettime64 "
+        "@sandbox arch_prctl brk cacheflush clock_getres clock_getres_time64 clock_gettime clock_gettime64 "
         "clock_nanosleep clock_nanosleep_time64 execve exit exit_group futex futex_time64 futex_waitv "
         "get_robust_list get_thread_area getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups "
         "getgroups32 getpgid getpgrp getpid getppid getrandom getresgid getresgid32 getresuid getresuid32 "
-        "getrlimit getsid gettid gettimeofday getuid getuid32 membarrier mmap mmap2 mprotect munmap "
-        "nanosleep pause prlimit64 restart_syscall riscv_flush_icache riscv_hwprobe rseq rt_sigreturn "
-        "sched_getaffinity sched_yield set_robust_list set_thread_area set_tid_address set_tls sigreturn "
-        "time ugetrlimit uretprobe",
+        "getrlimit getsid gettid gettimeofday getuid getuid32 lsm_get_self_attr lsm_list_modules membarrier "
+        "mmap mmap2 mprotect mseal munmap nanosleep pause prlimit64 restart_syscall riscv_flush_icache "
+        "riscv_hwprobe rseq rt_sigreturn sched_getaffinity sched_yield set_robust_list set_thread_area "
+        "set_tid_address set_tls sigreturn time ugetrlimit uretprobe",
     ),
     "@file-system": (
         "opening, making, renaming and examining files and folders",
         "access chdir chmod close creat faccessat faccessat2 fallocate fchdir fchmod fchmodat fchmodat2 "
-        "fcntl fcntl64 fgetxattr flistxattr fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs "
-        "fstatfs64 ftruncate ftruncate64 futimesat getcwd getdents getdents64 getxattr inotify_add_watch "
-        "inotify_init inotify_init1 inotify_rm_watch lgetxattr link linkat listxattr llistxattr "
-        "lremovexattr lsetxattr lstat lstat64 mkdir mkdirat mknod mknodat newfstatat oldfstat oldlstat "
-        "oldstat open openat openat2 readlink readlinkat removexattr rename renameat renameat2 rmdir "
-        "setxattr stat stat64 statfs statfs64 statx symlink symlinkat truncate truncate64 unlink unlinkat "
-        "utime utimensat utimensat_time64 utimes",
+        "fcntl fcntl64 fgetxattr file_getattr file_setattr flistxattr fremovexattr fsetxattr fstat fstat64 "
+        "fstatat64 fstatfs fstatfs64 ftruncate ftruncate64 futimesat getcwd getdents getdents64 getxattr "
+        "getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch lgetxattr link linkat "
+        "listmount listxattr listxattrat llistxattr lremovexattr lsetxattr lstat lstat64 mkdir mkdirat "
+        "mknod mknodat newfstatat oldfstat oldlstat oldstat open openat openat2 readlink readlinkat "
+        "removexattr removexattrat rename renameat renameat2 rmdir setxattr setxattrat stat stat64 statfs "
+        "statfs64 statmount statx symlink symlinkat truncate truncate64 unlink unlinkat utime utimensat "
+        "utimensat_time64 utimes",
     ),
     "@io-event": (
         "waiting for descriptors",
-        "_newselect epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 "
-        "epoll_wait epoll_wait_old eventfd eventfd2 poll ppoll ppoll_time64 pselect6 pselect6_time64 "
-        "select",
+        "_newselect epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait "
+        "epoll_wait_old eventfd eventfd2 poll ppoll ppoll_time64 pselect6 pselect6_time64 select",
     ),
     "@ipc": (
         "pipes, shared memory, semaphores and message queues",
         "ipc memfd_create mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 "
-        "mq_timedsend mq_timedsend_time64 mq_unlink msgctl msgget msgrcv msgsnd pipe pipe2 "
-        "process_madvise process_vm_readv process_vm_writev semctl semget semop semtimedop "
-        "semtimedop_time64 shmat shmctl shmdt shmget",
+        "mq_timedsend mq_timedsend_time64 mq_unlink msgctl msgget msgrcv msgsnd pipe pipe2 process_madvise "
+        "process_vm_readv process_vm_writev semctl semget semop semtimedop semtimedop_time64 shmat shmctl "
+        "shmdt shmget",
     ),
     "@keyring": (
         "the kernel's key rings",
@@ -94,8 +95,8 @@ GROUPS: dict[str, tuple[str, str]] = {  # name: (what it is for, its members)
     "@obsolete": (
         "calls that no program should make any more, or that were never there",
         "_sysctl afs_syscall bdflush break create_module ftime get_kernel_syms getpmsg gtty idle lock mpx "
-        "prof profil putpmsg query_module security sgetmask ssetmask stime stty sysfs tuxcall ulimit "
-        "uselib ustat vserver",
+        "prof profil putpmsg query_module security sgetmask ssetmask stime stty sysfs tuxcall ulimit uselib "
+        "ustat vserver",
     ),
     "@pkey": (
         "protection keys for memory",
@@ -104,20 +105,19 @@ GROUPS: dict[str, tuple[str, str]] = {  # name: (what it is for, its members)
     "@privileged": (
         "what needs a capability",
         "@chown @clock @module @raw-io @reboot @swap _sysctl acct bpf capset chroot fanotify_init "
-        "fanotify_mark nfsservctl open_by_handle_at pivot_root quotactl quotactl_fd setdomainname "
-        "setfsuid setfsuid32 setgroups setgroups32 sethostname setresuid setresuid32 setreuid setreuid32 "
-        "setuid setuid32 vhangup",
+        "fanotify_mark nfsservctl open_by_handle_at pivot_root quotactl quotactl_fd setdomainname setfsuid "
+        "setfsuid32 setgroups setgroups32 sethostname setresuid setresuid32 setreuid setreuid32 setuid "
+        "setuid32 vhangup",
     ),
     "@process": (
         "starting, signalling and awaiting processes and threads; namespaces",
         "capget clone clone3 execveat fork getrusage kill pidfd_open pidfd_send_signal prctl "
-        "rt_sigqueueinfo rt_tgsigqueueinfo setns swapcontext tgkill times tkill unshare vfork wait4 "
-        "waitid waitpid",
+        "rt_sigqueueinfo rt_tgsigqueueinfo setns swapcontext tgkill times tkill unshare vfork wait4 waitid "
+        "waitpid",
     ),
     "@raw-io": (
         "the machine's ports",
-        "ioperm iopl pciconfig_iobase pciconfig_read pciconfig_write s390_pci_mmio_read "
-        "s390_pci_mmio_write",
+        "ioperm iopl pciconfig_iobase pciconfig_read pciconfig_write s390_pci_mmio_read s390_pci_mmio_write",
     ),
     "@reboot": (
         "restarting the machine or its kernel",
@@ -127,6 +127,10 @@ GROUPS: dict[str, tuple[str, str]] = {  # name: (what it is for, its members)
         "priorities, scheduling, limits, placement of memory",
         "ioprio_set mbind migrate_pages move_pages nice sched_setaffinity sched_setattr sched_setparam "
         "sched_setscheduler set_mempolicy set_mempolicy_home_node setpriority setrlimit",
+    ),
+    "@sandbox": (
+        "taking rights away from oneself: Landlock and further filters",
+        "landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp",
     ),
     "@setuid": (
         "taking other users' and groups' ids",
@@ -148,19 +152,18 @@ GROUPS: dict[str, tuple[str, str]] = {  # name: (what it is for, its members)
     ),
     "@system-service": (
         "what services use: a wide base for allow-lists",
-        "@aio @basic-io @chown @default @file-system @io-event @ipc @keyring @memlock @network-io "
-        "@process @resources @setuid @signal @sync @timer arm_fadvise64_64 capget capset copy_file_range "
-        "fadvise64 fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp madvise "
-        "mremap name_to_handle_at oldolduname olduname personality readahead readdir remap_file_pages "
+        "@aio @basic-io @chown @default @file-system @io-event @ipc @keyring @memlock @network-io @process "
+        "@resources @setuid @signal @sync @timer arm_fadvise64_64 capget capset copy_file_range fadvise64 "
+        "fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp madvise mremap "
+        "name_to_handle_at oldolduname olduname personality readahead readdir remap_file_pages "
         "sched_get_priority_max sched_get_priority_min sched_getattr sched_getparam sched_getscheduler "
         "sched_rr_get_interval sched_rr_get_interval_time64 sched_yield sendfile sendfile64 setfsgid "
-        "setfsgid32 setfsuid setfsuid32 setpgid setsid splice sysinfo tee umask uname userfaultfd "
-        "vmsplice",
+        "setfsgid32 setfsuid setfsuid32 setpgid setsid splice sysinfo tee umask uname userfaultfd vmsplice",
     ),
     "@timer": (
         "timers",
-        "alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime "
-        "timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 "
-        "timerfd_settime timerfd_settime64 times",
+        "alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 "
+        "timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime "
+        "timerfd_settime64 times",
     ),
 }
