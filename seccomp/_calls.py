@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cache
 
 from seccomp import arch as _arch
 from seccomp._errors import PolicyError
@@ -17,6 +19,7 @@ MACHINES = {
     "ppc64le": ("ppc64le", 0xC0000015),
 }
 
+ENOUGH = 1024  # numbers, of which all machines together use half
 _UNKNOWN = -1  # __NR_SCMP_ERROR; other negative numbers stand for calls that other machines have
 
 
@@ -43,11 +46,27 @@ def is_known(name: str) -> bool:
 
 
 def number(name: str, machine: str) -> int | None:
-    """The call's number, or None where the machine has no such call."""
-    found = _arch.resolve_syscall(_arch.Arch(MACHINES[machine][0]), name)
+    """The call's number, or None where the machine has no such call.
+
+    Its own, not that of a call for many purposes (ppc64le's socketcall, ipc) which libseccomp's rewriting
+    would give: a rule on socket's arguments would mean something else there.
+    """
+    found = _arch.own_number(MACHINES[machine][0], name)
     if found == _UNKNOWN:
         return SHARED.get(name, OWN[machine].get(name))
-    return found if found >= 0 else None
+    # On ppc64le libseccomp names such a call's own number, and yet does not find it by its name.
+    return found if found >= 0 else _by_name(machine).get(name)
+
+
+@cache
+def _by_name(machine: str) -> dict[str, int]:
+    """The calls that libseccomp has a name for, other than ours."""
+    token = _arch.Arch(MACHINES[machine][0])
+    found: dict[str, int] = {}
+    for number in range(ENOUGH):
+        with suppress(ValueError):
+            found[_arch.resolve_syscall(token, number).decode()] = number
+    return found
 
 
 def name(number: int, machine: str) -> str | None:

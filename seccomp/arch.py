@@ -37,6 +37,11 @@ def resolve_syscall(arch: int | Arch, syscall: str | int) -> int | bytes:
         lib.free(name)
 
 
+def own_number(arch: str, syscall: str) -> int:
+    """The number that the architecture itself has for a call: negative where it has none, -1 if unknown."""
+    return int(lib.seccomp_syscall_resolve_name_arch(token(Arch(arch)), c_name(syscall)))
+
+
 class Arch:
     """An architecture by name or token; `int()` of it is the token."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seccomp import Case, Condition, Policy, PolicyError, Rule, action_name, action_number, evaluate
+from seccomp import Case, Condition, Policy, PolicyError, Rule, _calls, action_name, action_number, evaluate
 from seccomp.policy import When
 from seccomp.program import _PROFILES, profiles
 
@@ -297,3 +297,13 @@ def test_any_policy_compiles_to_its_meaning(policy: Policy, extra: list[tuple[in
 def test_a_machine_that_is_not_known_is_refused() -> None:
     with pytest.raises(PolicyError, match="vax"):
         DEFAULT.compile("vax")
+
+
+@pytest.mark.parametrize("machine", _calls.MACHINES)
+def test_every_call_has_a_number_of_its_own(machine: str) -> None:
+    numbers = [_calls.number(call, machine) for rule in DEFAULT.rules for call in rule.calls]
+    known = [number for number in numbers if number is not None]
+    assert len(set(known)) == len(known)
+    assert len(known) > 300
+    assert _calls.number("socket", machine) is not None
+    assert [n for n in known if _calls.number(_calls.name(n, machine) or "", machine) != n] == []
