@@ -146,13 +146,14 @@ def _compile(text: bytes, path: str, strict: bool, machine: str, cache_dir: str 
 
 
 def definitions() -> str:
-    """A short hash of what policy files may refer to: the groups and the shipped profiles."""
+    """A short hash of what policy files may refer to: the groups, the shipped profiles, arguments' widths."""
     import hashlib
 
     parts = [_read_or_none(shipped_path(name)) or b"" for name in profiles()]
     from seccomp._groups import GROUPS
+    from seccomp._widths import WIDTH_32
 
-    return hashlib.sha256(repr((parts, GROUPS)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((parts, GROUPS, WIDTH_32)).encode()).hexdigest()[:16]
 
 
 def compile_text(text: bytes, path: str, strict: bool, machine: str | None = None) -> bytes:
