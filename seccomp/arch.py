@@ -99,7 +99,7 @@ class Attr:
 
 
 if lib.seccomp_version().major > 2 or lib.seccomp_version().minor >= 6:
-    _newer = {"LOONGARCH64": 0xC0000102 - 2**32, "M68K": 4, "SH": 0x4000002A, "SHEB": 0x2A}
+    _newer = {"LOONGARCH64": 0xC0000102 - 2**32, "M68K": 4}
     for _name, _value in _newer.items():
         setattr(Arch, _name, _value)
     setattr(Attr, "CTL_WAITKILL", 10)  # noqa: B010

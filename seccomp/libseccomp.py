@@ -183,6 +183,14 @@ class SyscallFilter:
         """Write the filter as the kernel takes it (struct sock_filter, the architecture's byte order)."""
         self._call(lib.seccomp_export_bpf, file.fileno())
 
+    def export_bpf_mem(self) -> memoryview:
+        """The same as bytes in memory."""
+        fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        with open(fd, "rb") as file:
+            self.export_bpf(file)
+            file.seek(0)
+            return memoryview(file.read())
+
     def get_notify_fd(self) -> int:
         """The descriptor on which the calls of the NOTIFY action arrive, after `load()`.
 
