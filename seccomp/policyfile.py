@@ -21,9 +21,9 @@
 `otherwise` may be a table of `action`, `when` and `otherwise` again.
 
 A condition compares argument `arg` (0 to 5), masked by `mask` (optional; without it the lower 32 bits, which
-is all that the kernel uses of an int; `width = 64` for pointers and sizes), by one of: `is`, a number, or a
-list of which one must match; `not`, a number, or a list of which none may match; `below`, `above`, `at-most`,
-`at-least`, a number, all compared unsigned.
+is all that the kernel uses of an int; what it uses more of needs `width`, 64 or 32), by one of: `is`, a
+number, or a list of which one must match; `not`, a number, or a list of which none may match; `below`,
+`above`, `at-most`, `at-least`, a number, all compared unsigned.
 
 Unknown keys, wrong types, unknown calls, actions and numbers out of range are errors that name the file and
 the key.
@@ -34,11 +34,17 @@ from __future__ import annotations
 import os
 import tomllib
 from itertools import product
+from typing import TYPE_CHECKING
 
 from seccomp._errors import PolicyError
 from seccomp._tables import Table
+from seccomp._widths import WIDTH_32
+from seccomp.grouping import groups, members
 from seccomp.policy import Case, Condition, Policy, Rule, When
 from seccomp.program import profiles, shipped_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_ALTERNATIVES = 256  # after lists are multiplied out: a program may have 4096 instructions
 _COMPARISONS = {"is": "==", "not": "!=", "below": "<", "above": ">", "at-most": "<=", "at-least": ">="}
@@ -109,12 +115,13 @@ def _base(top: Table) -> Policy | None:
 
 def _rule(table: Table) -> Rule:
     optional = table.strings("optional", [])
+    calls = table.strings("calls", [] if optional else None)
     return table.build(
         Rule,
-        calls=table.strings("calls", [] if optional else None),
+        calls=calls,
         action=table.action("action"),
-        when=_alternatives(table),
-        otherwise=_otherwise(table),
+        when=_alternatives(table, (*calls, *optional)),
+        otherwise=_otherwise(table, (*calls, *optional)),
         reason=table.take("reason", str, ""),
         probed=table.take("probed", bool, False),
         without=table.strings("without", []),
@@ -122,18 +129,21 @@ def _rule(table: Table) -> Rule:
     )
 
 
-def _otherwise(table: Table) -> str | Case | None:
+def _otherwise(table: Table, calls: tuple[str, ...]) -> str | Case | None:
     if "otherwise" not in table.data:
         return None
     if not isinstance(table.data["otherwise"], dict):
         return table.action("otherwise")
     case = table.table("otherwise")
     return case.build(
-        Case, action=case.action("action"), when=_alternatives(case), otherwise=_otherwise(case)
+        Case,
+        action=case.action("action"),
+        when=_alternatives(case, calls),
+        otherwise=_otherwise(case, calls),
     )
 
 
-def _alternatives(table: Table) -> When:
+def _alternatives(table: Table, calls: tuple[str, ...]) -> When:
     """`when` with each list of values multiplied out."""
     result: list[tuple[Condition, ...]] = []
     for index, alternative in enumerate(table.take("when", list, [])):
@@ -143,7 +153,7 @@ def _alternatives(table: Table) -> When:
         tables = [
             Table(item, table.source, f"{table.place}.{place}[{i}]") for i, item in enumerate(alternative)
         ]
-        made = product(*(_conditions(item) for item in tables))
+        made = product(*(_conditions(item, calls) for item in tables))
         result.extend(tuple(c for part in parts for c in part) for parts in made)
         if len(result) > _MAX_ALTERNATIVES:
             raise table.error(
@@ -152,7 +162,7 @@ def _alternatives(table: Table) -> When:
     return tuple(dict.fromkeys(result))
 
 
-def _conditions(table: Table) -> list[tuple[Condition, ...]]:
+def _conditions(table: Table, calls: tuple[str, ...]) -> list[tuple[Condition, ...]]:
     """The alternatives that one condition stands for: one for each value in `is`, one of all in `not`."""
     arg = table.take("arg", int)
     given = [key for key in _COMPARISONS if key in table.data]
@@ -161,6 +171,10 @@ def _conditions(table: Table) -> list[tuple[Condition, ...]]:
     key = given[0] if given else "is"
     table.known.update(_COMPARISONS)
     values = table.numbers(key) if key in ("is", "not") else (table.take(key, int),)
+    if not {"width", "mask"} & table.data.keys() and (wide := wide_call(arg, calls)):
+        raise table.error(
+            f"{wide} has 64 bits in argument {arg}: width = 64 compares all of it, 32 the lower half", "width"
+        )
     width = table.take("width", int, 32)
     if width not in (32, 64):
         raise table.error(f"must be 32 or 64, not {width}", "width")
@@ -170,3 +184,14 @@ def _conditions(table: Table) -> list[tuple[Condition, ...]]:
     op = _COMPARISONS[key]
     made = [table.build(Condition, arg=arg, value=value, mask=mask, op=op) for value in values]
     return [tuple(made)] if key == "not" else [(condition,) for condition in made]
+
+
+def wide_call(arg: int, calls: Iterable[str]) -> str:
+    """The first of these calls, and of groups' members, of which the kernel uses 64 bits of the argument, or
+    "".
+    """
+    for call in calls if arg in range(6) else ():
+        for name in members(call) if call in groups() else (call,):
+            if arg not in WIDTH_32.get(name, (arg,)):
+                return name
+    return ""

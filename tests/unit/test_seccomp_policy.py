@@ -93,7 +93,7 @@ def test_a_wrong_condition_is_refused_with_file_and_key(condition: str, key: str
 def test_too_many_alternatives_are_refused() -> None:
     numbers = list(range(17))
     text = f"""default = "EPERM"\n[[rule]]\ncalls = ["read"]\naction = "allow"
-        when = [[{{ arg = 0, is = {numbers} }}, {{ arg = 1, is = {numbers} }}]]"""
+        when = [[{{ arg = 0, is = {numbers} }}, {{ arg = 1, width = 64, is = {numbers} }}]]"""
     with pytest.raises(PolicyError, match="more than 256"):
         Policy.from_toml(text)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seccomp import Policy, evaluate
+from seccomp import Policy, PolicyError, evaluate
 from seccomp import _calls as calls
 from seccomp._widths import WIDTH_32
 from seccomp.syscalls import system_call
@@ -85,6 +85,41 @@ def test_an_imported_condition_on_a_long_compares_all_of_it() -> None:
 def policy(calls: str, condition: str, more: str = "") -> Policy:
     rule = f'[[rule]]\ncalls = {calls}\naction = "allow"\nwhen = [[{{ {condition} }}]]\n{more}'
     return Policy.from_toml(f'default = "EPERM"\n{rule}')
+
+
+WIDE = {
+    "a size": ('["mmap"]', "arg = 1, below = 4096", "", "rule[0].when[0][0].width"),
+    "one of two calls": ('["fcntl", "lseek"]', "arg = 1, is = 1", "", "rule[0].when[0][0].width"),
+    "a member of a group": ('["@io-event"]', "arg = 0, is = 1", "", "rule[0].when[0][0].width"),
+    "in the next question": (
+        '["prctl"]',
+        "arg = 0, is = 4",
+        'otherwise = { action = "log", when = [[{ arg = 1, is = 0 }]] }',
+        "rule[0].otherwise.when[0][0].width",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_an_argument_of_64_bits_is_not_cut_silently(case: str) -> None:
+    calls, condition, more, key = WIDE[case]
+    with pytest.raises(PolicyError, match="64 bits in argument") as caught:
+        policy(calls, condition, more)
+    assert caught.value.key == key
+
+
+def test_an_unknown_group_is_told_as_such() -> None:
+    with pytest.raises(PolicyError, match="no such group") as caught:
+        policy('["@nosuch"]', "arg = 0, is = 1")
+    assert caught.value.key == "rule[0].calls"
+
+
+def test_it_is_compared_as_the_file_says() -> None:
+    decide = {
+        text: [policy('["mmap"]', f"arg = 1, {text}").decide("mmap", (0, value)) for value in (5, 5 | HIGH)]
+        for text in ("width = 64, below = 9", "width = 32, below = 9", "mask = 0xff, below = 9")
+    }
+    assert list(decide.values()) == [["allow", "EPERM"], ["allow", "allow"], ["allow", "allow"]]
 
 
 def test_sockets_of_powerpc_are_calls_of_their_own_and_not_socketcall() -> None:
