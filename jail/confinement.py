@@ -11,7 +11,9 @@ import prctl
 
 from jail.errors import ConfineError, SpecError, UnsupportedError
 from jail.landlock import TSYNC_ABI, Ruleset, abi
-from rlimits import INFINITY, Limits
+from rlimits import RESOURCES, Limits
+from rlimits.limits import RULES, SAME
+from rlimits.rlimit import Rlimit
 from seccomp import Policy, PolicyError, Program, load
 from seccomp.installer import available, install
 
@@ -22,15 +24,7 @@ _CAPABILITIES: dict[str, int] = {
     "checkpoint_restore": 40,
 }
 _DROPPABLE = sorted(set(prctl.ALL_CAPS))
-_RLIMITS = {
-    "cpu_time": resource.RLIMIT_CPU,
-    "nofile": resource.RLIMIT_NOFILE,
-    "file_size": resource.RLIMIT_FSIZE,
-    "address_space": resource.RLIMIT_AS,
-    "stack": resource.RLIMIT_STACK,
-    "memlock": resource.RLIMIT_MEMLOCK,
-    "core": resource.RLIMIT_CORE,
-}
+_RLIMITS = {field: name for name, field in SAME.items() if field != "cpu_time"}  # which counts a whole jail
 
 _Step = tuple[str, Callable[[], None]]
 
@@ -261,50 +255,48 @@ def _drop(own: Thread, keep: int) -> None:
         raise ValueError(f"the kernel still shows the capabilities {left:#x}")
 
 
-def _rlimits(limits: Limits | None, own: Thread) -> list[tuple[int, tuple[int, int]]]:
-    """The resources of setrlimit(2) with their soft and hard limits."""
+def _rlimits(limits: Limits | None, own: Thread) -> list[Rlimit]:
+    """The limits of setrlimit(2): name, soft and hard."""
     if limits is None:
         return []
     if not isinstance(limits, Limits):
         raise SpecError(f"expected Limits, got {limits!r}", "limits")
-    wanted = []
-    for field in dataclasses.fields(limits):
-        value = getattr(limits, field.name)
+    wanted = {name: (soft, hard) for name, soft, hard in limits.rlimits}
+    for field in (*RULES, "cpuset"):
+        value = getattr(limits, field)
         if value is None:
             continue
-        if field.name not in _RLIMITS:
+        if field not in _RLIMITS:
+            known = ", ".join(sorted({*_RLIMITS, "rlimits"}))
             raise SpecError(
-                f"it holds for a whole jail, not for one process; here are {', '.join(_RLIMITS)}",
-                f"limits.{field.name}",
+                f"it holds for a whole jail, not for one process; here are {known}", f"limits.{field}"
             )
-        try:
-            most = resource.getrlimit(_RLIMITS[field.name])[1]
-        except OSError as error:
-            raise UnsupportedError(
-                "limits", f"getrlimit(2): {error.strerror}", "allow it, or set none"
-            ) from None
-        pair = (most, most) if value == INFINITY else _pair(field.name, value)
-        if _above(pair[1], most) and not own["CapEff"] & _SYS_RESOURCE:
-            raise UnsupportedError(
-                f"limits.{field.name}",
-                f"a hard limit above {most}",
-                "ask for less, or raise it before (ulimit -H)",
-            )
-        wanted.append((_RLIMITS[field.name], pair))
-    return wanted
+        wanted[_RLIMITS[field]] = (value, value)
+    return [_within(name, soft, hard, own) for name, (soft, hard) in wanted.items()]
 
 
-def _pair(field: str, value: float) -> tuple[int, int]:
-    if field != "cpu_time":
-        return int(value), int(value)
-    seconds = -int(-value // 1)  # rounded up
-    return seconds, seconds + 1  # SIGXCPU, and a second later SIGKILL
+def _within(name: str, soft: int, hard: int, own: Thread) -> Rlimit:
+    """The limit, if this process may set it."""
+    try:
+        most = resource.getrlimit(number_of(name))[1]
+    except OSError as error:
+        raise UnsupportedError("limits", f"getrlimit(2): {error.strerror}", "allow it, or set none") from None
+    if _above(hard, most) and not own["CapEff"] & _SYS_RESOURCE:
+        raise UnsupportedError(
+            f"limits: {name}", f"a hard limit above {most}", "ask for less, or raise it before (ulimit -H)"
+        )
+    return name, soft, hard
+
+
+def number_of(name: str) -> int:
+    """The kernel's number for a resource; Python has not all of them."""
+    return list(RESOURCES).index(name)
 
 
 def _above(value: int, most: int) -> bool:
     return most != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > most)
 
 
-def _limit(limits: list[tuple[int, tuple[int, int]]]) -> None:
-    for number, pair in limits:
-        resource.setrlimit(number, pair)
+def _limit(limits: list[Rlimit]) -> None:
+    for name, soft, hard in limits:
+        resource.setrlimit(number_of(name), (soft, hard))

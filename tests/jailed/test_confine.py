@@ -180,13 +180,13 @@ def test_landlock_of_nothing_leaves_nothing(confined, with_landlock):
 def test_limits_hold(confined):
     found = confined("""
 import resource
-confine(limits=Limits(nofile=20, cpu_time=1.5, core=0, file_size=5))
+confine(limits=Limits(nofile=20, core=0, file_size=5, rlimits=(("cpu", 2, 3), ("locks", 7, 8))))
 def fill():
     for _ in range(40): os.open("/dev/null", os.O_RDONLY)
-answer(fill=attempt(fill), cpu=resource.getrlimit(resource.RLIMIT_CPU), core=resource.getrlimit(resource.RLIMIT_CORE),
+answer(fill=attempt(fill), cpu=resource.getrlimit(resource.RLIMIT_CPU), locks=resource.getrlimit(10), core=resource.getrlimit(resource.RLIMIT_CORE),
        raised=attempt(resource.setrlimit, resource.RLIMIT_NOFILE, (21, 21)))
 """)
-    assert found == {"fill": "EMFILE", "cpu": [2, 3], "core": [0, 0], "raised": "ValueError"}
+    assert found == {"fill": "EMFILE", "cpu": [2, 3], "locks": [7, 8], "core": [0, 0], "raised": "ValueError"}
 
 
 def test_it_can_be_done_again_and_only_adds(confined, files, with_landlock):
@@ -334,7 +334,7 @@ answer(may=may, refused=refused, now=resource.getrlimit(resource.RLIMIT_NOFILE),
     if found["may"]:
         assert found == {"may": True, "refused": None, "now": [200, 200], "nnp": 1}
     else:
-        assert found == {"may": False, "refused": "limits.nofile", "now": [100, 100], "nnp": 0}
+        assert found == {"may": False, "refused": "limits: nofile", "now": [100, 100], "nnp": 0}
 
 
 HALF_WAY = {  # the call that an outer filter refuses: (the step that fails, what is in force then)

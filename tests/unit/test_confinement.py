@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from jail import ConfineError, Limits, SpecError, UnsupportedError, confine
-from jail.confinement import Wanted, check_privilege, check_threads
+from jail.confinement import Wanted, check_privilege, check_threads, number_of
 from jail.landlock import rights
+from rlimits import INFINITY, RESOURCES
 
 WRONG = {
     "no such profile": ({"policy": "nosuch"}, "policy", "nosuch"),
@@ -22,6 +24,8 @@ WRONG = {
     "limits that are none": ({"limits": {"nofile": 3}}, "limits", "nofile"),
     "a limit of a whole jail": ({"limits": Limits(memory=1 << 30)}, "limits.memory", "whole jail"),
     "a time limit": ({"limits": Limits(timeout=1.0)}, "limits.timeout", "whole jail"),
+    "CPU time of a whole jail": ({"limits": Limits(cpu_time=1.0)}, "limits.cpu_time", "rlimits"),
+    "CPUs": ({"limits": Limits(cpuset="0")}, "limits.cpuset", "whole jail"),
     "a path that is not there": ({"landlock": {"/nosuch": "ro"}}, "landlock['/nosuch']", "No such file"),
     "a path with NUL": ({"landlock": {"/\0": "ro"}}, r"landlock['/\x00']", "null byte"),
     "a path that is none": ({"landlock": {7: "ro"}}, "landlock[7]", "int"),
@@ -146,3 +150,9 @@ def test_importing_jail_loads_nothing_of_it():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert ended.stdout == "[]\n"
+
+
+def test_the_numbers_of_the_limits_are_the_kernel_s():
+    for name in RESOURCES:
+        assert getattr(resource, f"RLIMIT_{name.upper()}", number_of(name)) == number_of(name)
+    assert INFINITY == resource.RLIM_INFINITY
