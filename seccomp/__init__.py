@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seccomp.combine import Difference, diff
     from seccomp.disassembler import disassemble
     from seccomp.evaluator import BadProgramError, evaluate
+    from seccomp.explanation import Explanation, explain
     from seccomp.grouping import groups, members
     from seccomp.installer import install
     from seccomp.libseccomp import (
@@ -49,6 +50,7 @@ _HOME = {
     "combine": ("Difference", "diff"),
     "disassembler": ("disassemble",),
     "evaluator": ("BadProgramError", "evaluate"),
+    "explanation": ("Explanation", "explain"),
     "grouping": ("groups", "members"),
     "installer": ("install",),
     "libseccomp": (
@@ -84,6 +86,7 @@ __all__ = [
     "Case",
     "Condition",
     "Difference",
+    "Explanation",
     "LibraryMissingError",
     "Notification",
     "NotificationAddfd",
@@ -100,6 +103,7 @@ __all__ = [
     "diff",
     "disassemble",
     "evaluate",
+    "explain",
     "get_api",
     "groups",
     "install",

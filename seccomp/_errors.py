@@ -9,14 +9,16 @@ class PolicyError(ValueError):
     """A policy that cannot be read or compiled.
 
     `file`: the policy file's path, or `None` where there is none.  `key`: where in it
-    (`rule[3].when[0].arg`), or "".
+    (`rule[3].when[0].arg`), or "".  `line`: the line of the key, or 0 where that is not known.
     """
 
-    def __init__(self, message: str, *, file: str | None = None, key: str = "") -> None:
+    def __init__(self, message: str, *, file: str | None = None, key: str = "", line: int = 0) -> None:
         self.file = file
         self.key = key
+        self.line = line
         self.message = message
-        place = ": ".join(part for part in (file, key) if part)
+        where = f"{file}:{line}" if file and line else f"line {line}" if line else file
+        place = ": ".join(part for part in (where, key) if part)
         super().__init__(f"{place}: {message}" if place else message)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seccomp._rows import factored
+from seccomp.selectors import meanings
+
 if TYPE_CHECKING:
     from seccomp.policy import Condition, Rule, When
 
@@ -16,6 +19,26 @@ def describe_rule(rule: Rule | None, default: str) -> str:
     while steps and steps[-1][1] == last:
         steps.pop()
     return ", else ".join([*(f"{action} if {describe_when(when)}" for when, action in steps), last])
+
+
+def describe_steps(rule: Rule, default: str, call: str = "") -> list[str]:
+    """The same in lines, with the names of numbers that select what `call` does."""
+    steps, last = rule.cases(default)
+    lines = []
+    for index, (when, action) in enumerate(steps):
+        rows = [" and ".join(_term(call, *term) for term in row) for row in factored(when)]
+        head = f"{'else ' if index else ''}{action} if"
+        lines += [f"{head} {rows[0]}", *(f"  or if {row}" for row in rows[1:])]
+    return [*lines, f"else {last}"]
+
+
+def _term(call: str, arg: int, mask: int, op: str, values: tuple[int, ...]) -> str:
+    masked = {0xFFFFFFFF: "", 2**64 - 1: ""}.get(mask, f" & {mask:#x}")
+    names = meanings(call, arg, values, mask) if call != "clone" else ""
+    text = names or ", ".join(f"{value:#x}" if value > 9 else str(value) for value in values)
+    if len(values) > 1:
+        op, text = ("in" if op == "==" else "not in"), f"{{{text}}}"
+    return f"argument {arg}{masked} {op} {text}"
 
 
 def describe_when(when: When) -> str:

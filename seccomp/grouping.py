@@ -29,6 +29,14 @@ def members(group: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+_WIDE = ("@privileged", "@system-service")  # made of others, or across them
+
+
+def home(call: str) -> str:
+    """The group that a call is shown in: the one that says most of it; "" where there is none."""
+    return next((name for name in GROUPS if name not in _WIDE and call in members(name)), "")
+
+
 def expand(rules: Sequence[Rule], source: str | None) -> tuple[Rule, ...]:
     """The rules with calls in the place of groups.
 

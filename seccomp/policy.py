@@ -312,6 +312,12 @@ class Policy:
         rule = self.rule_of(call) if isinstance(call, str) else self.table(arch).get(call)
         return self.default if rule is None else rule.decide(args, self.default)
 
+    def to_toml(self) -> str:
+        """The text of a policy file, which `from_toml` reads as a policy that decides the same."""
+        from seccomp.writer import to_toml
+
+        return to_toml(self)
+
     def compile(self, arch: str | None = None) -> bytes:
         """The program (struct sock_filter after struct sock_filter) for a machine (None: this one).
 

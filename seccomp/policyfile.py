@@ -58,14 +58,22 @@ def read(path: str | os.PathLike[str]) -> Policy:
 
 
 def decode(raw: bytes, source: str | None = None) -> Policy:
-    """The policy in a file's bytes; a Docker or OCI profile if the file's name says JSON."""
+    """The policy in a file's bytes; a Docker or OCI profile if the file's name says JSON.  Errors know the
+    line.
+    """
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise PolicyError(f"not UTF-8 at byte {error.start}", file=source) from None
-    if source is not None and source.endswith(".json"):
-        return Policy.from_oci(text, source=source)
-    return parse(text, source)
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PolicyError(f"not UTF-8 at byte {error.start}", file=source, line=line) from None
+    is_json = source is not None and source.endswith(".json")
+    try:
+        return Policy.from_oci(text, source=source) if is_json else parse(text, source)
+    except PolicyError as error:
+        from seccomp._places import line_of
+
+        line = line_of(text, error.key, error.message, is_json=is_json)
+        raise PolicyError(error.message, file=source, key=error.key, line=line) from None
 
 
 def shipped(profile: str) -> Policy:
