@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from jail.cli.options import COMMANDS, Command
+from jail.cli.options import COMMANDS, FAMILIES, Command
 from jail.cli.parse import Parsed, UsageError, closest, parse
 from jail.errors import JailError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE, FAILED, JAIL_FAILED = 2, 1, 125
+ONE_IS_AN_ANSWER = ("seccomp diff", "seccomp check")  # as for diff(1): 2 is trouble of any kind
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,24 +31,24 @@ def front() -> None:
 
 def guarded(words: list[str], key: tuple[str, str] | None) -> int:
     """Run the words; errors become one or two lines and a status."""
-    is_run = words[:1] == ["run"]
+    is_run = words[:1] in (["run"], ["learn"])
+    wrong, failed = ((JAIL_FAILED, JAIL_FAILED) if is_run
+                     else (USAGE, USAGE) if " ".join(words[:2]) in ONE_IS_AN_ANSWER else (USAGE, FAILED))
     if sys.stdout is None and not is_run:
-        return complain("standard output is closed", FAILED)
+        return complain("standard output is closed", failed)
     try:
         status = dispatch(words, key)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
     except UsageError as error:
-        return complain(error, JAIL_FAILED if is_run else USAGE)
+        return complain(error, wrong)
     except JailError as error:
-        wrong_request = isinstance(error, ValueError)
-        return complain(error, JAIL_FAILED if is_run else USAGE if wrong_request else FAILED)
+        return complain(error, wrong if isinstance(error, ValueError) else failed)
     except OSError as error:
         if not is_run:  # writing failed, and the interpreter would try again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        status = JAIL_FAILED if is_run else FAILED
-        return status if isinstance(error, BrokenPipeError) else complain(error, status)
+        return failed if isinstance(error, BrokenPipeError) else complain(error, failed)
     except KeyboardInterrupt:
         return 130
 
@@ -71,10 +72,15 @@ def dispatch(words: list[str], key: tuple[str, str] | None) -> int:
         return 0
     if words[0] in ("--help", "-h"):
         words = ["help", *words[1:]]
-    command = COMMANDS.get(words[0])
+    if words[0] in FAMILIES and words[1:2] in ([], ["--help"], ["-h"]):
+        from jail.cli.help import family_help
+        print(family_help(words[0]), end="", file=sys.stdout if words[1:] else sys.stderr)
+        return 0 if words[1:] else USAGE
+    length = 2 if words[0] in FAMILIES else 1
+    command = COMMANDS.get(" ".join(words[:length]))
     if command is None:
-        raise UsageError(unknown_command(words[0]))
-    parsed = parse(command, words[1:])
+        raise UsageError(unknown_command(words))
+    parsed = parse(command, words[length:])
     if parsed.last("help"):
         from jail.cli.help import command_help
         print(command_help(command), end="")
@@ -82,8 +88,13 @@ def dispatch(words: list[str], key: tuple[str, str] | None) -> int:
     return perform(command, parsed, key)
 
 
-def unknown_command(word: str) -> str:
-    """The message for a first word that is no subcommand."""
+def unknown_command(words: Sequence[str]) -> str:
+    """The message for a first word, or a second one in a family, that is no subcommand."""
+    if words[0] in FAMILIES:
+        likely = closest(" ".join(words[:2]), [name for name in COMMANDS if " " in name])
+        hint = f"did you mean {likely}?" if likely else f"`pyjail {words[0]} --help` lists them"
+        return f"unknown command {' '.join(words[:2])!r}; {hint}"
+    word = words[0]
     if word.startswith("-"):
         return f"unknown option {word}; options follow the subcommand, as in: pyjail run {word}"
     likely = closest(word, COMMANDS)
@@ -102,6 +113,12 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
     if command.name == "compile":
         from jail.cli.compile import compile_jail
         return compile_jail(parsed)
+    if command.name == "learn":
+        from jail.cli.learn import learn_policy
+        return learn_policy(parsed)
+    if command.name.startswith("seccomp "):
+        from jail.cli.seccomp import perform as on_policies
+        return on_policies(command, parsed)
     if command.name == "check":
         from jail.check import check
         expect_words(command, parsed, 0)

@@ -8,6 +8,7 @@ import os
 from jail.cli.cache import Sources
 from jail.cli.parse import Parsed, UsageError
 from jail.cli.run import check_command, lasting, plan_of
+from jail.cli.writing import write_whole
 from jail.launch import jailer_path
 
 MAX_LINE = 255  # the kernel reads 256 bytes of a #! line (BINPRM_BUF_SIZE)
@@ -23,10 +24,7 @@ def compile_jail(parsed: Parsed) -> int:
     check_command("compile -o FILE", parsed.words)
     first = interpreter_line(os.fsencode(jailer_path()))
     plan = lasting(plan_of(parsed, parsed.words, Sources()))
-    try:
-        write_executable(output.text, first + plan.to_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot write {output.text}: {error.strerror}") from None
+    write_whole(output.text, first + plan.to_bytes(), MODE)
     return 0
 
 
@@ -43,19 +41,3 @@ def interpreter_line(jailer: bytes) -> bytes:
         raise UsageError(f"the jailer's path is {len(jailer)} bytes long and a #! line holds {most}; "
                          f"install pyjail in a folder with a shorter path: {where}")
     return line
-
-
-def write_executable(path: str, content: bytes) -> None:
-    """Replace the file as a whole: nobody ever runs half a plan. OSError where that fails."""
-    temporary = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

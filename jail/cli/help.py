@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jail.cli.options import COMMANDS, GROUPS, Command, Option
+from jail.cli.options import COMMANDS, FAMILIES, GROUPS, Command, Option
 from jail.cli.parse import Parsed, UsageError
 
 WIDTH = 80
@@ -23,6 +23,27 @@ EXAMPLES = {
     "compile": (("A jailed program as one file, for a shell, cron or systemd to start:",
                  "pyjail compile -o hello.jail --timeout 5s -- node -e 'console.log(1)' && ./hello.jail"),),
     "check": (("For a program to read:", "pyjail check --json"),),
+    "learn": (
+        ("A policy of what this program does, from two runs of it:",
+         "pyjail learn -o node.toml --ro-bind $PWD:/app -- node /app/main.js"),
+        ("The same with other input, which adds what is new:",
+         "pyjail learn -o node.toml --ro-bind $PWD:/app -- node /app/main.js --other"),
+        ("And from then on:",
+         "pyjail run --seccomp ./node.toml --ro-bind $PWD:/app -- node /app/main.js"),
+    ),
+    "seccomp show": (("What the default policy refuses, and why:", "pyjail seccomp show default | less"),),
+    "seccomp explain": (
+        ("Why ptrace(2) fails in a jail, and what would allow it:", "pyjail seccomp explain default ptrace"),
+        ("For some arguments only:", "pyjail seccomp explain default 'socket(AF_PACKET, SOCK_RAW, _)'"),
+    ),
+    "seccomp diff": (("What a policy of yours changes:", "pyjail seccomp diff default ./mine.toml"),),
+    "seccomp compile": (
+        ("The default policy in bubblewrap:",
+         "pyjail seccomp compile default -o f.bpf && bwrap --seccomp 3 --ro-bind / / true 3<f.bpf"),
+        ("Docker's profile, for a container without capabilities, as a policy file:",
+         "pyjail seccomp compile --format toml docker.json -o docker.toml"),
+    ),
+    "seccomp check": (("Before a policy is installed:", "pyjail seccomp check policies/*.toml"),),
     "completion": (("For this user's bash:",
                     "pyjail completion bash > ~/.local/share/bash-completion/completions/pyjail"),),
 }
@@ -39,6 +60,17 @@ STATUSES = (
 OTHER_STATUSES = {
     "plan": (("0", "printed"), ("1", "this host cannot do it"), ("2", "the request makes no sense")),
     "compile": (("0", "written"), ("1", "this host cannot do it"), ("2", "the request makes no sense")),
+    "learn": (("0-255", "what the command itself returned; the policy is written, whatever it is"),
+              ("124", "a time limit; the policy is written"),
+              ("125", "no policy was written, for the reason that stderr says"),
+              ("126, 127", "COMMAND cannot be executed, or was not found; no policy was written")),
+    "seccomp show": (("0", "printed"), ("2", "no such policy, or a wrong one")),
+    "seccomp explain": (("0", "explained, whether allowed or not"), ("2", "no such policy or call")),
+    "seccomp diff": (("0", "the policies decide the same"), ("1", "they differ"), ("2", "trouble")),
+    "seccomp compile": (("0", "written"), ("1", "it cannot be written, or libseccomp is missing"),
+                        ("2", "no such policy, or a wrong one")),
+    "seccomp check": (("0", "every file is right"), ("1", "a file is wrong"),
+                      ("2", "a file cannot be read, or other trouble")),
     "check": (("0", "pyjail run works with the whole default policy"), ("1", "it does not")),
     "cache": (("0", "done, or the cache is in use"), ("1", "the cache cannot be used; stderr says why")),
 }
@@ -47,12 +79,32 @@ OTHER_STATUSES = {
 def overview() -> str:
     """`pyjail help`."""
     lines = [ABOUT, "", "Usage:"]
-    lines += [f"  {usage(command)}" for command in COMMANDS.values()]
+    lines += [f"  {usage(command)}" for command in COMMANDS.values() if " " not in command.name]
+    lines += [f"  pyjail {family} {'|'.join(members(family))} ..." for family in FAMILIES]
     lines += ["", "Commands:"]
     for command in COMMANDS.values():
-        lines += entry(command.name, command.about)
+        if " " not in command.name:
+            lines += entry(command.name, command.about)
+    for family, about in FAMILIES.items():
+        lines += entry(family, about)
     lines += ["", *example_lines("run"), "",
               "`pyjail run --help` explains the options; `pyjail check` tells whether this host can do it."]
+    return "\n".join(lines) + "\n"
+
+
+def members(family: str) -> list[str]:
+    """The second words of the family's commands."""
+    return [name.split(" ")[1] for name in COMMANDS if name.startswith(family + " ")]
+
+
+def family_help(family: str) -> str:
+    """`pyjail FAMILY --help`."""
+    commands = [command for command in COMMANDS.values() if command.name.startswith(family + " ")]
+    lines = ["Usage:", *(f"  {usage(command)}" for command in commands), ""]
+    lines += [*wrapped(sentence(FAMILIES[family]), ""), ""]
+    for command in commands:
+        lines += entry(command.name, command.about)
+    lines += ["", f"`pyjail {family} COMMAND --help` explains each."]
     return "\n".join(lines) + "\n"
 
 
@@ -81,8 +133,10 @@ def help_text(parsed: Parsed) -> str:
         return man_page()
     if not parsed.words:
         return overview()
-    command = COMMANDS.get(parsed.words[0])
-    if command is None or len(parsed.words) > 1:
+    if len(parsed.words) == 1 and parsed.words[0] in FAMILIES:
+        return family_help(parsed.words[0])
+    command = COMMANDS.get(" ".join(parsed.words))
+    if command is None:
         raise UsageError(f"usage: pyjail help [COMMAND], where COMMAND is one of {', '.join(COMMANDS)}")
     return command_help(command)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jail.cli.help import ABOUT, EXAMPLES, STATUSES, described
-from jail.cli.options import COMMANDS, GROUPS, RUN_OPTIONS
+from jail.cli.help import ABOUT, EXAMPLES, OTHER_STATUSES, STATUSES, described
+from jail.cli.options import COMMANDS, GROUPS, HELP, RUN_OPTIONS
 
 CACHE = """\
 The plan that \\fBrun\\fR makes from its options is kept in \\fI$XDG_CACHE_HOME/pyjail\\fR (or
@@ -35,7 +35,11 @@ def man_page() -> str:
                   "nothing else of this machine but its programs, read\\-only.", ".SH COMMANDS"]
     for command in COMMANDS.values():
         parts += item(command.name, command.about[0].upper() + command.about[1:] + ".")
-    parts += [".SH OPTIONS", "Options end at the first word that is none, or at \\fB\\-\\-\\fR. "
+        own = [option for option in command.options if option not in (*RUN_OPTIONS, HELP)]
+        for option in own:
+            parts += [".RS", *item(option.usage, described(option)), ".RE"]
+    parts += [".SH OPTIONS", "Of \\fBrun\\fR, \\fBplan\\fR, \\fBcompile\\fR and \\fBlearn\\fR. "
+              "They end at the first word that is none, or at \\fB\\-\\-\\fR. "
               "A value is the next word or follows \\fB=\\fR."]
     for group in GROUPS:
         parts.append(f".SS {troff(group)}")
@@ -46,6 +50,9 @@ def man_page() -> str:
     parts += [".SH EXIT STATUS", "Of \\fBpyjail run\\fR:"]
     for status, meaning in STATUSES:
         parts += item(status, meaning[0].upper() + meaning[1:] + ".")
+    for name, meanings in OTHER_STATUSES.items():
+        parts += [".PP", f"Of \\fBpyjail {troff(name)}\\fR: "
+                  + troff("; ".join(f"{status}: {meaning}" for status, meaning in meanings) + ".")]
     parts += [".SH FILES", CACHE, ".SH EXAMPLES"]
     for examples in EXAMPLES.values():
         for text, command_line in examples:

@@ -134,28 +134,58 @@ RUN_OPTIONS = (
 HELP = Option("help", FLAG, "", PYJAIL, "this text", in_config=False)
 OUTPUT = Option("output", FILE, "FILE", RESULT, "the file to write (also -o FILE)", in_config=False)
 JSON = Option("json", FLAG, "", RESULT, "as JSON, for programs", in_config=False)
+STRICT = Option("strict", FLAG, "", PROTECTION, "as pyjail run --strict has it: refused calls kill",
+                in_config=False)
+MACHINES = ("x86_64", "aarch64", "riscv64", "ppc64le")
+ARCH = Option("arch", CHOICE, "MACHINE", RESULT, "for another machine than this one, named as uname -m does: "
+              + ", ".join(MACHINES), choices=MACHINES, in_config=False)
+FORMATS = ("bpf", "text", "plan", "toml")
+FORMAT = Option("format", CHOICE, "|".join(FORMATS), RESULT, "bpf: struct sock_filter after struct "
+                "sock_filter, as bubblewrap's --seccomp reads it; text: the same, disassembled; plan: a line "
+                "of a pyjail plan; toml: a policy file without base and groups", choices=FORMATS,
+                default="bpf", in_config=False)
+MERGE = Option("merge", FILE, "FILE", RESULT, "start from what FILE, an earlier result, already allows",
+               repeat=True, in_config=False)
 MAN = Option("man", FLAG, "", RESULT, "as a man page, in troff", in_config=False)
 
 
 @record(frozen=True)
 class Command:
-    """One subcommand: its words after the options, what it does in one line, and its options."""
+    """One subcommand: its words after the options, what it does in one line, and its options. A name of two
+    words belongs to a family. `runs`: its words are a command, so that the first one ends the options; else
+    options may also follow words."""
 
     name: str
     words: str
     about: str
     options: tuple[Option, ...] = (HELP,)
+    runs: bool = False
 
 
 COMMANDS = {command.name: command for command in (
     Command("run", "[--] COMMAND [ARG...]", "run a command in a jail, with the caller's own stdin and stdout",
-            (*RUN_OPTIONS, HELP)),
+            (*RUN_OPTIONS, HELP), runs=True),
     Command("plan", "[--] [COMMAND [ARG...]]", "print what run would do, and do nothing",
-            (*RUN_OPTIONS, HELP)),
+            (*RUN_OPTIONS, HELP), runs=True),
     Command("compile", "-o FILE [--] COMMAND [ARG...]", "write an executable file that is the jailed command",
-            (OUTPUT, *RUN_OPTIONS, HELP)),
+            (OUTPUT, *RUN_OPTIONS, HELP), runs=True),
+    Command("learn", "-o FILE.toml [--] COMMAND [ARG...]", "run a command as run does, and write a policy "
+            "of the system calls that it made; further runs into the same file add up",
+            (OUTPUT, MERGE, *RUN_OPTIONS, HELP), runs=True),
+    Command("seccomp show", "[PROFILE|FILE]", "print what a policy does with every system call",
+            (STRICT, ARCH, JSON, HELP)),
+    Command("seccomp explain", "PROFILE|FILE CALL[(ARG,...)]", "tell what happens to a system call, why, and "
+            "what to add to allow it; an argument is a number, a constant's name, or _ for any",
+            (STRICT, ARCH, JSON, HELP)),
+    Command("seccomp diff", "PROFILE|FILE PROFILE|FILE", "print the calls that two policies decide "
+            "differently", (ARCH, JSON, HELP)),
+    Command("seccomp compile", "PROFILE|FILE", "write a policy in another form, a Docker profile also as a "
+            "policy file", (OUTPUT, FORMAT, STRICT, ARCH, HELP)),
+    Command("seccomp check", "FILE...", "tell whether policy files are right", (JSON, HELP)),
     Command("check", "", "tell what this host offers, what it lacks and what to do about it", (JSON, HELP)),
     Command("cache", "clear|path", "remove the cached plans, or tell where they are"),
     Command("completion", "bash|zsh|fish", "print a completion script for a shell"),
     Command("help", "[COMMAND]", "explain pyjail or one of its commands", (MAN, HELP)),
 )}
+
+FAMILIES = {"seccomp": "show, explain, compare, compile and check policies of system calls"}

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jail.cli.parse import Setting
     from jail.spec import Jail
 
 
@@ -57,13 +58,7 @@ def check_command(name: str, words: Sequence[str]) -> None:
 
 def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     """The plan for the settings, those of a configuration file first. `sources` learns of each file read."""
-    settings = parsed.settings
-    config = parsed.last("config")
-    if config is not None:
-        from jail.cli.config import read_config
-        path = host_path(config, config.text)
-        sources.add(path)
-        settings = read_config(path) + settings
+    settings = settings_of(parsed, sources)
     jail = make_jail(settings)
     for policy in policies_of(jail):
         sources.add(policy)
@@ -72,6 +67,17 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     sources.add_cgroups(host)
     return build_plan(jail, command, host, outcome=make_outcome(settings), program=program,
                       stats=any(setting.option.name == "stats" for setting in settings))
+
+
+def settings_of(parsed: Parsed, sources: Sources) -> list[Setting]:
+    """The settings of the configuration file, if there is one, and of the command line."""
+    config = parsed.last("config")
+    if config is None:
+        return parsed.settings
+    from jail.cli.config import read_config
+    path = host_path(config, config.text)
+    sources.add(path)
+    return read_config(path) + parsed.settings
 
 
 def policies_of(jail: Jail) -> list[str]:

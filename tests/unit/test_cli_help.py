@@ -28,7 +28,7 @@ def shell(name: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
 def test_help_names_every_option_in_lines_that_fit(command, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
-    assert main([command.name, "--help"]) == 0
+    assert main([*command.name.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert text == command_help(command)
     for option in command.options:
@@ -54,10 +54,22 @@ def test_help_that_is_asked_for_is_output(words: list[str], capsys: pytest.Captu
     assert capsys.readouterr().out == overview()
 
 
+@pytest.mark.parametrize("words", [["seccomp", "--help"], ["seccomp", "-h"], ["help", "seccomp"]])
+def test_help_of_a_family_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert [name for name in COMMANDS if name.startswith("seccomp ") and f"  {name} " not in text] == []
+    assert main(["seccomp"]) == 2
+    assert capsys.readouterr().err == text
+
+
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["help", "run"]) == 0
     assert capsys.readouterr().out == command_help(COMMANDS["run"])
     assert main(["help", "nothing"]) == 2
+    capsys.readouterr()
+    assert main(["help", "seccomp", "show"]) == 0
+    assert capsys.readouterr().out == command_help(COMMANDS["seccomp show"])
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +106,17 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ("pyjail completion f", {"fish"}),
     ("pyjail check --j", {"--json"}),
     ("pyjail nothing ", set()),
+    ("pyjail sec", {"seccomp"}),
+    ("pyjail seccomp d", {"diff"}),
+    ("pyjail seccomp nothing ", set()),
+    ("pyjail seccomp show n", {"network", "node"}),
+    ("pyjail seccomp show so", {"some.toml"}),
+    ("pyjail seccomp show default --j", {"--json"}),
+    ("pyjail seccomp diff default st", {"strict"}),
+    ("pyjail seccomp compile default --format t", {"text", "toml"}),
+    ("pyjail seccomp check ", {"some.toml"}),
+    ("pyjail learn -o x.toml --mem", {"--memory"}),
+    ("pyjail learn --merge ", {"some.toml"}),
 ])  # fmt: skip
 def test_bash_completes(line: str, offered: set[str], tmp_path: Path) -> None:
     (tmp_path / "some.toml").touch()
@@ -112,7 +135,7 @@ def test_completion_knows_every_option(name: str) -> None:
     text = completion(name)
     prefix = "-l " if name == "fish" else "--"
     for command in COMMANDS.values():
-        assert command.name in text
+        assert all(word in text for word in command.name.split())
         assert [option.name for option in command.options if prefix + option.name not in text] == []
 
 

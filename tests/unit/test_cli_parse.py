@@ -97,6 +97,15 @@ def test_an_unknown_option_gets_the_closest_known_one(word: str, text: str) -> N
     assert message(word, "true") == text
 
 
+def test_options_may_follow_words_that_are_no_command() -> None:
+    parsed = parse(COMMANDS["seccomp compile"], ["p.json", "--format", "toml", "-o", "p.toml", "--", "-x"])
+    assert given(parsed) == [("format", "toml"), ("output", "p.toml")]
+    assert parsed.words == ["p.json", "-x"]
+    assert parse(COMMANDS["seccomp show"], ["-"]).words == ["-"]
+    assert [command.name for command in COMMANDS.values() if command.runs] == [
+        "run", "plan", "compile", "learn"]  # fmt: skip
+
+
 def test_short_forms() -> None:
     assert given(parse(COMMANDS["compile"], ["-o", "x.jail", "--", "true"])) == [("output", "x.jail")]
     assert parse(RUN, ["-h"]).last("help") is not None
