@@ -61,7 +61,7 @@ def _unknown(call: str, machine: str) -> str:
 
 def names(machine: str) -> list[str]:
     """Every call that has a name, on this machine or in a group."""
-    found = {name for number in range(_calls.ENOUGH) if (name := _calls.name(number, machine))}
+    found = {name for number in range(1024) if (name := _calls.name(number, machine))}
     return sorted(found.union(*(members(group) for group in groups())))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from seccomp import _calls
 from seccomp.explanation import looked_at, possible_actions
 from seccomp.policy import Case, Condition, Policy, Rule
-from seccomp.selectors import SELECTORS, number
+from seccomp.selectors import CLONE_THREAD, SELECTORS, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +30,8 @@ ALWAYS = (
     "rt_sigreturn", "sched_getaffinity", "sched_yield", "set_robust_list", "sigaltstack", "tgkill", "time",
     "write",
 )  # fmt: skip
+# Of a program that starts processes: whether a child has ended by itself when it is to be ended is a race.
+WITH_CHILDREN = ("kill", "wait4", "waitid")
 # Of calls that were seen: what the same program asks besides when its streams are, or are not, a terminal.
 ALWAYS_VALUES = {"ioctl": ("TCGETS", "TIOCGWINSZ"), "fcntl": ("F_GETFL",)}
 REFUSED = "the base policy refuses it too; the command tried it"
@@ -95,7 +97,8 @@ def learn(base: Policy, seen: Sequence[Seen], run: str = "", earlier: Sequence[L
     counts = {call: sum(use.count for use in uses) for call, uses in allowed.items()}
     for old in earlier:
         _merge(base, old, rules, counts, refused)
-    for call in ALWAYS:
+    usual = (*ALWAYS, *(WITH_CHILDREN if any(map(_starts_process, seen)) else ()))
+    for call in usual:
         if call not in {**rules, **refused} and decision(base, Seen(call, None, "allow", 0)) in _ALLOWED:
             rules[call] = _as_base(base, call)
     default = "ENOSYS" if base.default in _ALLOWED else base.default
@@ -105,6 +108,13 @@ def learn(base: Policy, seen: Sequence[Seen], run: str = "", earlier: Sequence[L
     policy = Policy(tuple(rules[call] for call in sorted(rules)), default, base.foreign)
     runs = tuple(dict.fromkeys([run for old in earlier for run in old.runs] + ([run] if run else [])))
     return Learned(policy, counts, refused, runs)
+
+
+def _starts_process(each: Seen) -> bool:
+    flags = each.args[0] if each.args else None
+    return each.name in ("fork", "vfork") or (
+        each.name == "clone" and (flags is None or not flags & CLONE_THREAD)
+    )
 
 
 def decision(base: Policy, each: Seen) -> str:

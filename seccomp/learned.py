@@ -9,7 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from seccomp.grouping import groups, home
-from seccomp.learn import ALWAYS, Learned
+from seccomp.learn import ALWAYS, WITH_CHILDREN, Learned
 from seccomp.policy import Policy, Rule
 from seccomp.writer import rule_lines
 
@@ -24,6 +24,7 @@ _ABOUT = (
     "may be changed by hand; what they allow stays when more is learned."
 )
 _ALWAYS = "starting a program, or left to kernel and C library, which call it or not from run to run"
+_OTHERS = "others, which are in no group or in @system-service only"
 _COUNT = re.compile(r'^ +"(\w+)", +# (\d+)$', re.MULTILINE)
 _REFUSED = re.compile(r"^#   (\w+) +(\S+) (\d+)$", re.MULTILINE)
 _RUN = re.compile(r"^#   \$ (.*)$", re.MULTILINE)
@@ -75,12 +76,12 @@ def _groups(learned: Learned, calls: Sequence[str], action: str) -> list[str]:
     """A rule for each group of calls that were made, and one for those that are there in any case."""
     parts: dict[str, list[str]] = {}
     for call in sorted(calls):
-        seen = call in learned.counts or call not in ALWAYS
+        seen = call in learned.counts or call not in (*ALWAYS, *WITH_CHILDREN)
         parts.setdefault(home(call) or "others" if seen else "", []).append(call)
     lines = []
     order = sorted(parts.items(), key=lambda part: (part[0] == "", part[0] == "others", part[0]))
     for group, members in order:
-        reason = _ALWAYS if group == "" else f"{group}: {groups()[group]}" if group in groups() else ""
+        reason = _ALWAYS if group == "" else f"{group}: {groups()[group]}" if group in groups() else _OTHERS
         rule = Rule(tuple(members), action, reason=reason)
         lines += ["", *rule_lines(rule, _counted(learned, members))]
     return lines

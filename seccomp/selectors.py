@@ -53,6 +53,9 @@ _FCNTL = {
 _PERSONALITY = {"PER_LINUX": 0, "PER_LINUX32": 8, "UNAME26": 0x20000, "ADDR_NO_RANDOMIZE": 0x40000}
 
 
+CLONE_THREAD = _CLONE["CLONE_THREAD"]
+
+
 class Selector(NamedTuple):
     """An argument that selects, by which of its bits, and what its values are called."""
 
@@ -96,7 +99,7 @@ def meanings(call: str, arg: int, values: tuple[int, ...], mask: int = _INT) -> 
 
 def _child(flags: int) -> str:
     """What a clone makes, from its flags."""
-    if flags & _CLONE["CLONE_THREAD"]:
+    if flags & CLONE_THREAD:
         return "a thread"
     return "a process that shares memory (vfork)" if flags & _CLONE["CLONE_VM"] else "a process"
 

@@ -7,11 +7,12 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from seccomp._rows import factored
+from seccomp._widths import WIDTH_32
 from seccomp.policy import Case
 from seccomp.selectors import meanings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from seccomp.policy import Policy, Rule, When
 
@@ -44,26 +45,27 @@ def rule_lines(rule: Rule, calls: Iterable[str] | None = None) -> list[str]:
         lines += _strings("calls", rule.calls)
     if rule.optional:
         lines += _strings("optional", rule.optional)
-    name = rule.calls[0] if rule.calls else ""
-    lines += when_lines(rule.when, name)
+    lines += when_lines(rule.when, rule.calls)
     place, case = "rule", rule.otherwise
     while isinstance(case, Case):
         place += ".otherwise"
-        lines += [f"[{place}]", f"action = {_string(case.action)}", *when_lines(case.when, name)]
+        lines += [f"[{place}]", f"action = {_string(case.action)}", *when_lines(case.when, rule.calls)]
         if isinstance(case.otherwise, str):
             lines.append(f"otherwise = {_string(case.otherwise)}")
         case = case.otherwise
     return lines
 
 
-def when_lines(when: When, call: str = "") -> list[str]:
-    """`when = […]`, values of one argument gathered into lists; with what they mean to `call` as comments."""
+def when_lines(when: When, calls: Sequence[str] = ()) -> list[str]:
+    """`when = […]`, values of one argument gathered into lists; with what they mean to the first of the calls
+    as comments.
+    """
     if not when:
         return []
-    lines = ["when = ["]
+    lines, call = ["when = ["], calls[0] if calls else ""
     for row in factored(when):
         about = [meanings(call, arg, values, mask) for arg, mask, op, values in row if op == "=="]
-        line = f"  [{', '.join(_term(*term) for term in row)}],"
+        line = f"  [{', '.join(_term(calls, *term) for term in row)}],"
         comment = "; ".join(filter(None, about))
         if comment and len(line) + len(comment) + 4 > _WIDTH:
             lines += [f"  # {text}" for text in textwrap.wrap(comment, _WIDTH - 4)] + [line]
@@ -72,10 +74,11 @@ def when_lines(when: When, call: str = "") -> list[str]:
     return [*lines, "]"]
 
 
-def _term(arg: int, mask: int, op: str, values: tuple[int, ...]) -> str:
+def _term(calls: Sequence[str], arg: int, mask: int, op: str, values: tuple[int, ...]) -> str:
     numbers = [str(value) if value < 10 else f"{value:#x}" for value in values]
     text = numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
-    width = "width = 64, " if mask > _INT else ""
+    plain = mask == _INT and all(arg in WIDTH_32.get(call, ()) for call in calls)
+    width = "width = 64, " if mask > _INT else "width = 32, " if mask == _INT and not plain else ""
     masked = f"mask = {mask:#x}, " if mask not in (_INT, _LONG) else ""
     return f"{{ arg = {arg}, {width}{masked}{_KEYS[op]} = {text} }}"
 

@@ -92,7 +92,7 @@ def merged(path: str) -> Learned:
 
 def watch(jail: Jail, words: Sequence[str]) -> tuple[Outcome, bytes]:
     """Run the command with every call recorded; the outcome, and the line that told it."""
-    jail = dataclasses.replace(jail, audit="all")  # type: ignore[call-arg]
+    jail = dataclasses.replace(jail, audit="all")
     reader, writer = os.pipe()
     plan = build_plan(jail, (), Host.probe(), outcome=writer, program=load_program(jail))
     for number in FROM_TERMINAL:

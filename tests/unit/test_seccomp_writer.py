@@ -47,7 +47,7 @@ def test_values_of_one_argument_become_a_list_with_their_names() -> None:
         for family in (2, 10)
         for kind in (1, 2)
     )
-    assert when_lines(when, "socket") == [
+    assert when_lines(when, ["socket"]) == [
         "when = [",
         "  # AF_INET, AF_INET6; SOCK_STREAM, SOCK_DGRAM",
         "  [{ arg = 0, is = [2, 0xa] }, { arg = 1, mask = 0xf, is = [1, 2] }, { arg = 2, is = 0 }],",
@@ -64,6 +64,12 @@ def test_refused_values_and_wide_masks() -> None:
     when = ((Condition(0, 1, op="!="), Condition(0, 2, op="!="), Condition(1, 1 << 40, 2**64 - 1, ">")),)
     line = "  [{ arg = 0, not = [1, 2] }, { arg = 1, width = 64, above = 0x10000000000 }],"
     assert when_lines(when)[1] == line
+
+
+def test_where_the_kernel_uses_more_the_width_is_written() -> None:
+    when = ((Condition(0, 1), Condition(1, 2, 0xF)),)
+    assert "[{ arg = 0, is = 1 }, { arg = 1, mask = 0xf, is = 2 }]" in when_lines(when, ["socket", "kill"])[1]
+    assert "{ arg = 0, width = 32, is = 1 }" in when_lines(when, ["socket", "mmap"])[1]
 
 
 def test_further_cases_are_tables() -> None:
