@@ -21,6 +21,7 @@ from support.features import PROJECT
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _PACKAGES = ("jail", "rlimits", "seccomp")
+_DEPENDENCIES = ("_cffi_backend", "_prctl", "prctl")  # for own policies and `pyjail learn`
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.o")
 
 
@@ -68,6 +69,10 @@ def installed() -> Iterator[Installation]:
         made = Installation(folder)
         for package in _PACKAGES:
             shutil.copytree(PROJECT / package, made.packages / package, ignore=_NOT_COPIED)
+        for dependency in _DEPENDENCIES:
+            found = importlib.util.find_spec(dependency)
+            if found is not None and found.origin is not None:
+                shutil.copy(found.origin, made.packages)
         build = build_module()
         build.compile_jailer(made.jailer)
         build.compile_jailer(made.pyjail, front=True)
