@@ -103,8 +103,10 @@ def learn(base: Policy, seen: Sequence[Seen], run: str = "", earlier: Sequence[L
             rules[call] = _as_base(base, call)
     default = "ENOSYS" if base.default in _ALLOWED else base.default
     for call, kinds in refused.items():
-        if call not in rules and default not in kinds:
-            rules[call] = Rule((call,), next(iter(kinds)), reason=REFUSED)
+        own = base.rule_of(call)
+        probed = own is not None and own.probed
+        if call not in rules and (probed or default not in kinds):
+            rules[call] = Rule((call,), next(iter(kinds)), reason=REFUSED, probed=probed)
     policy = Policy(tuple(rules[call] for call in sorted(rules)), default, base.foreign)
     runs = tuple(dict.fromkeys([run for old in earlier for run in old.runs] + ([run] if run else [])))
     return Learned(policy, counts, refused, runs)

@@ -56,6 +56,7 @@ def learn_policy(parsed: Parsed, observe: Callable[[Jail, Sequence[str]], tuple[
     earlier = [merged(each.text) for each in parsed.settings if each.option.name == "merge"]
     if os.path.lexists(output.text):
         earlier.insert(0, known(output.text))
+    check_writable(output.text)
     outcome, record = (observe or watch)(jail, parsed.words)
     report(make_outcome(settings), record)
     if outcome.error is not None:
@@ -65,6 +66,14 @@ def learn_policy(parsed: Parsed, observe: Callable[[Jail, Sequence[str]], tuple[
     write_whole(output.text, learned.write(result, jail.seccomp).encode())
     print(summary(output.text, result, earlier, told["calls_lost"]), file=sys.stderr)
     return outcome.returncode
+
+
+def check_writable(path: str) -> None:
+    """A file that cannot be written in the end is known before the command runs."""
+    folder = os.path.dirname(path) or "."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = "there is no such folder" if not os.path.isdir(folder) else "its folder cannot be written to"
+        raise UsageError(f"cannot write {path}: {why}")
 
 
 def known(path: str) -> Learned:
@@ -133,7 +142,8 @@ def end_with(parent: int) -> None:
 def report(target: int | str | None, record: bytes) -> None:
     """Pass the outcome on to where --outcome or --outcome-fd wants it."""
     if isinstance(target, int):
-        os.write(target, record)
+        with open(target, "wb", closefd=False) as file:
+            file.write(record)
     elif target is not None:
         write_whole(target, record)
 

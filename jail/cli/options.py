@@ -140,9 +140,9 @@ MACHINES = ("x86_64", "aarch64", "riscv64", "ppc64le")
 ARCH = Option("arch", CHOICE, "MACHINE", RESULT, "for another machine than this one, named as uname -m does: "
               + ", ".join(MACHINES), choices=MACHINES, in_config=False)
 FORMATS = ("bpf", "text", "plan", "toml")
-FORMAT = Option("format", CHOICE, "|".join(FORMATS), RESULT, "bpf: struct sock_filter after struct "
-                "sock_filter, as bubblewrap's --seccomp reads it; text: the same, disassembled; plan: a line "
-                "of a pyjail plan; toml: a policy file without base and groups", choices=FORMATS,
+FORMAT = Option("format", CHOICE, "|".join(FORMATS), RESULT, "the form: bpf, struct sock_filter after "
+                "struct sock_filter, as bubblewrap's --seccomp reads it; text, the same disassembled; plan, "
+                "a line of a pyjail plan; toml, a policy file without base and groups", choices=FORMATS,
                 default="bpf", in_config=False)
 MERGE = Option("merge", FILE, "FILE", RESULT, "start from what FILE, an earlier result, already allows",
                repeat=True, in_config=False)

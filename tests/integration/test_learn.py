@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.installation import Installation
 from support.launcher import Completed, Launcher
+from support.users import User
 from unit.test_seccomp_policy import edges
 
 from seccomp import Policy, Rule
@@ -152,6 +154,28 @@ def test_the_commands_status_and_the_outcome(pyjail: Launcher, place: Path) -> N
     told = json.loads(outcome.read_text())
     assert (told["status"], told["exit_code"], told["calls_lost"]) == ("exited", 7, 0)
     assert Policy.from_file(path).decide("execve") == "allow"
+
+
+def test_the_policy_may_kill_where_it_refuses(pyjail: Launcher, place: Path) -> None:
+    """What programs only try, such as clone3, is no reason."""
+    path, words = place / "p.toml", PROGRAMS["node"].words
+    assert learn(pyjail, path, *words).returncode == 0
+    r = pyjail.run("run", "--strict", "--seccomp", str(path), "--", *words)
+    assert (r.returncode, r.stdout) == (0, b"hello\n"), r.stderr
+    other = pyjail.run("run", "--strict", "--seccomp", str(path), "--", *PROGRAMS["node"].other)
+    assert other.returncode == 128 + signal.SIGSYS
+    strict = place / "strict.toml"
+    assert learn(pyjail, strict, *words, options=("--strict",)).returncode == 0
+    assert run(pyjail, strict, *words).stdout == b"hello\n"
+    assert run(pyjail, strict, *PROGRAMS["node"].other).returncode == 128 + signal.SIGSYS
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(
+    installation: Installation, ordinary_user: User
+) -> None:
+    r = learn(Launcher(installation, ordinary_user), Path("/usr/p.toml"), "echo", "ran")
+    assert (r.returncode, r.stdout) == (125, b"")
+    assert r.stderr == b"pyjail: cannot write /usr/p.toml: its folder cannot be written to\n"
 
 
 @pytest.mark.parametrize(("words", "status"), [(("/nowhere/x",), 127), (("/etc/passwd",), 126)])

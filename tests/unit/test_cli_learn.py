@@ -146,6 +146,7 @@ def test_commands_are_told_in_one_plain_line(tmp_path: Path) -> None:
     (["-o", "x.toml", "--seccomp=none", "--", "true"], "no profile 'none'"),
     (["-o", "x.toml", "--merge", "/none.toml", "--", "true"], "cannot read /none.toml: No such file"),
     (["-o", "x.toml", "--memory=1X", "--", "true"], "--memory: '1X' is not a size"),
+    (["-o", "/none/x.toml", "--", "true"], "cannot write /none/x.toml: there is no such folder"),
 ])  # fmt: skip
 def test_errors_come_before_anything_runs(
     words: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any

@@ -108,6 +108,19 @@ def test_refused_calls_stay_refused_as_they_were() -> None:
     assert result.refused == {"mbind": {"EPERM": 4}, "clone3": {"ENOSYS": 1}, "socket": {"EPERM": 1}}
 
 
+def test_what_programs_only_try_is_still_no_reason_to_kill_them() -> None:
+    policy = again(from_calls(call("clone3", error=38), call("keyctl", error=1))).policy
+    assert [policy.decide(name) for name in ("clone3", "keyctl")] == ["ENOSYS", "EPERM"]
+    assert [policy.strict().decide(name) for name in ("clone3", "keyctl")] == ["ENOSYS", "kill"]
+
+
+def test_children_are_awaited_and_ended_in_an_order_of_their_own() -> None:
+    for made in (call("clone", 0x1200011), call("clone"), call("vfork")):
+        assert from_calls(made).policy.decide("kill") == "allow"
+    for made in (call("clone", 0x3D0F00), call("getppid")):
+        assert from_calls(made).policy.decide("kill") == "ENOSYS"
+
+
 def test_a_record_never_allows_what_the_base_refuses() -> None:
     calls = (call("ptrace"), call("ioctl", 0, 0x5412), call("syscall_999"), call("unheard_of"))
     policy = from_calls(*calls).policy
