@@ -249,14 +249,14 @@ void supervise(struct run *run, struct verdict *v)
         if (w.started)
             wait[3].fd = -1;
         SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
-        if (wait[2].revents)
-            hear_init(&w);
         if (wait[3].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             if (!ready) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             cgroups_reclaim(run);
         }
+        if (wait[2].revents) /* after that: what it says may be the end */
+            hear_init(&w);
         if (wait[1].revents)
             take_signals(&w);
         if (wait[4].revents)

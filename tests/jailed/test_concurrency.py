@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.launcher import Launcher, Running
-from support.processes import alive_after, cgroup_folders, descendants, hold
+from support.processes import alive_after, cgroup_folders, descendants, hold, status
 
 SH = ("/bin/sh", "-c")
 MANY = 32
@@ -24,7 +24,21 @@ def traces() -> dict[str, set[str]]:
         "/tmp": {name for name in os.listdir("/tmp") if not name.startswith("pyjail-")},  # the tests' own
         "/run": set(os.listdir("/run")) - {"pyjail-ids.lock"},
         "/dev/shm": set(os.listdir("/dev/shm")),
+        "processes": orphans(),
     }
+
+
+def orphans() -> set[str]:
+    """The inits of jails whose supervisor has gone."""
+    found = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, KeyError):  # ended meanwhile
+            known = status(entry)
+            if known["Name"] != "pyjail-init" or known["State"].startswith("Z"):
+                continue
+            if status(known["PPid"])["Name"] not in ("pyjail", "jailer"):
+                found.add(f"pyjail-init {entry}")
+    return found
 
 
 def left(launcher: Launcher, before: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -122,6 +136,37 @@ def test_nothing_is_left_after_a_hundred_runs(pyjail):
             == number % 3
         )
     assert left(pyjail, before) == {}
+
+
+@pytest.mark.slow
+def test_nothing_is_left_after_a_thousand_runs(pyjail, start_many):
+    """In a row, then 32 at once; every tenth supervisor is killed, whose cgroup is for others to remove."""
+    before = traces()
+    started = set()
+    for number in range(1000):
+        with pyjail.popen(
+            "run", "--", *SH, "sleep 1000 & echo x >/tmp/f; read x", stdin=subprocess.PIPE
+        ) as process:
+            started.add(str(process.pid))
+            if number % 10 == 0:
+                process.kill()
+            process.communicate(b"")
+        assert process.returncode == (-9 if number % 10 == 0 else 1)
+    for _ in range(4):
+        processes = start_many(pyjail)
+        for process in processes:
+            process.stdout.readline()
+            process.stdout.readline()
+        started |= {str(process.pid) for process in processes}
+        for process in processes[::10]:
+            process.kill()
+        finish([process for process in processes if process not in processes[::10]])
+    found = left(pyjail, before)
+    others = found.pop("cgroups", set())  # where other people's runs are killed too
+    assert not {
+        folder for folder in others if "-" in (name := Path(folder).name) and name.split("-")[1] in started
+    }
+    assert found == {}
 
 
 def test_no_process_is_left(pyjail):
