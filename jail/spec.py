@@ -23,7 +23,7 @@ WITHOUT = ("proc", "tmp", "shm", "etc", "landlock")
 """What `Jail.without` may hold: parts of the default jail that can be taken away."""
 
 NETWORKS = ("none", "host")
-AUDITS = ("", "refused", "all")
+AUDITS = ("refused", "all")
 MAX_ID = 2**32 - 2
 MAX_DESCRIPTOR = 65535
 MAX_DESCRIPTORS = 64
@@ -227,8 +227,10 @@ def _check_hostname(name: object) -> None:
 
 
 def _check_audit(jail: Jail) -> None:
+    if jail.audit == "":
+        return
     _one_of("audit", jail.audit, AUDITS)
-    if jail.audit and jail.seccomp == "off":
+    if jail.seccomp == "off":
         _refuse("audit", "without a policy (seccomp off) there is nothing to tell; name one, or leave it out")
 
 

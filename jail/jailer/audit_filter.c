@@ -154,7 +154,9 @@ static long load(unsigned flags)
 long audit_load(void)
 {
     /* A call that the supervisor has in hand is not interrupted, and so heard of once (Linux 5.19). */
-    long fd = load(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    long fd = fault_lacks("wait_killable_recv")
+                  ? -EINVAL
+                  : load(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     if (fd == -EINVAL)
         fd = load(SECCOMP_FILTER_FLAG_NEW_LISTENER);
     __atomic_store_n(&handover.listener, (int)fd, __ATOMIC_RELEASE);

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from escape.test_kernel_surface import ABIS, CALLS, FOREIGN
 from support.launcher import Completed, Launcher
-from support.plans import make_plan, run_plan
+from support.plans import command_of, make_plan, run_plan
 from support.processes import alive_after, descendants, hold
 
 from seccomp import Policy, Rule
@@ -34,11 +34,6 @@ def _x86(require: Callable[[str], None]) -> None:
     require("seccomp")
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers of this file are x86-64's")
-
-
-def command_of(words: list[str]) -> list[str]:
-    """What `Launcher.words` has the jail execute."""
-    return words[words.index("--") + 1 :]
 
 
 def every_call(pyjail: Launcher, place: Path, audit: str, *options: str) -> dict[str, str]:

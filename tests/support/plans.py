@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,22 @@ def make_plan(
     return str(pyjail.user.owns(file))
 
 
-def run_plan(pyjail: Launcher, place: Path, command: Sequence[str], **changes: Any) -> Completed:
-    """Run a command by a plan; the arguments are those of `make_plan`."""
+def command_of(words: list[str]) -> list[str]:
+    """What `Launcher.words` has the jail execute."""
+    return words[words.index("--") + 1 :]
+
+
+def run_plan(
+    pyjail: Launcher,
+    place: Path,
+    command: Sequence[str],
+    *,
+    program: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> Completed:
+    """Run a command by a plan, which `make_plan` makes with the changes; `program` is another jailer."""
     plan = make_plan(pyjail, place, command, **changes)
     (place / "outcome").unlink(missing_ok=True)
-    r = pyjail.run("run", plan, program=pyjail.installation.jailer)
+    r = pyjail.run("run", plan, program=program or pyjail.installation.jailer, env=env)
     return replace(r, outcome=json.loads((place / "outcome").read_bytes()))

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
-from jail import Bind, Host, Jail, Plan, SpecError, Tmpfs, build_plan
+from jail import Bind, Host, Jail, Plan, SpecError, Tmpfs, UnsupportedError, build_plan
 from jail import directives as d
 from rlimits.cgroup import Controller
+from seccomp import Program
 
 MERGED = (("/bin", "usr/bin"), ("/lib", "usr/lib"), ("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC"))
 CGROUPS = tuple(
@@ -258,6 +259,36 @@ def test_outcome_goes_where_it_is_asked() -> None:
 def test_a_filter_that_is_not_given_is_an_error_and_not_left_out() -> None:
     with pytest.raises(SpecError, match="seccomp: no program was given for 'default'"):
         build_plan(Jail(), ("x",), USER)
+
+
+def test_an_audit_stands_behind_its_filter() -> None:
+    program = Program("p", bytes(8))
+    for calls in ("refused", "all"):
+        made = build_plan(Jail(audit=calls), ("x",), USER, program=program)
+        assert made.of(d.Audit) == (d.Audit(calls),)
+        assert Plan.from_bytes(made.to_bytes()) == made
+    assert build_plan(Jail(), ("x",), USER, program=program).of(d.Audit) == ()
+
+
+def test_an_audit_needs_a_kernel_that_notifies() -> None:
+    old = dataclasses.replace(USER, kernel=(5, 4))
+    with pytest.raises(UnsupportedError) as caught:
+        build_plan(Jail(audit="refused"), ("x",), old, program=Program("p", bytes(8)))
+    assert caught.value.feature == "audit"
+    build_plan(Jail(), ("x",), old, program=Program("p", bytes(8)))
+
+
+def test_an_audit_has_room_for_its_helper() -> None:
+    program = Program("p", bytes(8))
+    most = {
+        audit: [
+            setting.value
+            for setting in build_plan(Jail(audit=audit), ("x",), ROOT, program=program).of(d.CgroupSet)
+            if setting.file == "pids.max"
+        ]
+        for audit in ("", "refused")
+    }
+    assert [int(value) + 1 for value in most[""]] == [int(value) for value in most["refused"]] != []
 
 
 def test_landlock_says_what_the_mounts_say() -> None:

@@ -39,6 +39,7 @@ def test_keys_are_the_options_and_numbers_may_be_numbers(tmp_path: Path) -> None
         pids = 10
         timeout = 1.5
         strict = true
+        audit = true
         no-proc = true
         no-tmp = false
         env = ["A=1", "HOME"]
@@ -48,6 +49,7 @@ def test_keys_are_the_options_and_numbers_may_be_numbers(tmp_path: Path) -> None
     )
     assert (jail.limits.memory, jail.limits.pids, jail.limits.timeout) == (64 << 20, 10, 1.5)
     assert jail.strict
+    assert jail.audit == "refused"
     assert jail.without == frozenset({"proc"})
     assert jail.env == (("A", "1"), ("HOME", None))
     assert jail.pass_fds == (5,)

@@ -126,6 +126,7 @@ def test_mounts_keep_their_order_and_a_colon_can_be_escaped(
 def test_a_policy_file_is_told_from_a_profiles_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert jail_of("--seccomp=strict").seccomp == "strict"
+    assert (jail_of("--audit").audit, jail_of().audit) == ("refused", "")
     assert jail_of("--seccomp=own.toml").seccomp == f"{tmp_path}/own.toml"
     assert jail_of("--seccomp=/etc/policy").seccomp == "/etc/policy"
 

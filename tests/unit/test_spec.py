@@ -103,6 +103,7 @@ def test_hostnames(name: str) -> None:
         ("root", "/", "would show all of the host's files"),
         ("root", "rootfs", "not an absolute path"),
         ("seccomp", "", "the name is empty"),
+        ("audit", "some", "expected refused or all"),
         ("limits", {"memory": 1}, "expected Limits"),
         ("mounts", ("/a",), "expected Bind or Tmpfs"),
         ("mounts", [Tmpfs("/a")], "expected a tuple"),
@@ -110,6 +111,11 @@ def test_hostnames(name: str) -> None:
 )
 def test_other_fields(field: str, value: object, words: str) -> None:
     refused(field, words, **{field: value})
+
+
+def test_there_is_no_audit_without_a_policy() -> None:
+    refused("audit", "there is nothing to tell", audit="refused", seccomp="off")
+    assert Jail(audit="all").audit == "all"
 
 
 def test_bytes_that_are_no_text_pass_through() -> None:
