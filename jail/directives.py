@@ -170,6 +170,13 @@ class PassFd:
 
 
 @record(frozen=True)
+class LifeFd:
+    """The jail is killed when the descriptor is readable or hung up."""
+
+    number: int
+
+
+@record(frozen=True)
 class Timeout:
     milliseconds: int
 
@@ -243,6 +250,7 @@ if TYPE_CHECKING:
         | Env
         | EnvPass
         | PassFd
+        | LifeFd
         | Timeout
         | IdleTimeout
         | CpuTime

@@ -112,10 +112,19 @@ bool descriptors_outcome(struct run *run, struct failure *f)
     return true;
 }
 
+/* What the caller lives by: if the payload had it too, it could hold it open or end it. */
+static long keep_to_ourselves(const struct plan *plan, int fd)
+{
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        if (plan->pass_fds[i] == fd)
+            return -EINVAL;
+    return SYS(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
+}
+
 bool descriptors_check(struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
-    int keep[MAX_FDS + 1];
+    int keep[MAX_FDS + 1 + MAX_LIFE_FDS];
     if (!descriptors_stdio(f))
         return false;
     unsigned count = descriptors_sorted(plan, keep);
@@ -128,6 +137,12 @@ bool descriptors_check(struct run *run, struct failure *f)
     }
     if (run->outcome >= 0)
         count = descriptors_insert(keep, count, run->outcome);
+    for (unsigned i = 0; i < plan->life_fd_count; i++) {
+        long bad = step_fault(STEP_LIFE_FD) ? -EIO : keep_to_ourselves(plan, plan->life_fds[i]);
+        if (bad < 0)
+            return refused(f, STEP_LIFE_FD, plan->life_fds[i], -bad);
+        count = descriptors_insert(keep, count, plan->life_fds[i]);
+    }
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

@@ -104,21 +104,31 @@ static HANDLER(take_env_pass)
     return add_variable(p, f[0], true);
 }
 
-static HANDLER(take_pass_fd)
+/* One more descriptor among those of its kind, each of which may stand once. */
+static bool add_descriptor(struct parse *p, char *text, int *known, unsigned *count, unsigned most)
 {
-    struct plan *plan = p->plan;
     uint64_t fd;
-    if (plan->pass_fd_count == MAX_FDS)
+    if (*count == most)
         return refuse(p, "too many lines of this kind", NULL);
-    if (!number(p, f[0], 10, 65535, &fd))
+    if (!number(p, text, 10, 65535, &fd))
         return false;
     if (fd < 3)
-        return refuse(p, "0, 1 and 2 are passed always; expected 3 or more, got", f[0]);
-    for (unsigned i = 0; i < plan->pass_fd_count; i++)
-        if (plan->pass_fds[i] == (int)fd)
-            return refuse(p, "stands twice:", f[0]);
-    plan->pass_fds[plan->pass_fd_count++] = (int)fd;
+        return refuse(p, "0, 1 and 2 are the payload's always; expected 3 or more, got", text);
+    for (unsigned i = 0; i < *count; i++)
+        if (known[i] == (int)fd)
+            return refuse(p, "stands twice:", text);
+    known[(*count)++] = (int)fd;
     return true;
+}
+
+static HANDLER(take_pass_fd)
+{
+    return add_descriptor(p, f[0], p->plan->pass_fds, &p->plan->pass_fd_count, MAX_FDS);
+}
+
+static HANDLER(take_life_fd)
+{
+    return add_descriptor(p, f[0], p->plan->life_fds, &p->plan->life_fd_count, MAX_LIFE_FDS);
 }
 
 #define MOST_MILLISECONDS (1000ULL * 3600 * 24 * 3660)
@@ -222,6 +232,7 @@ static const struct directive directives[] = {
     {"env", 1, 1, false, take_env},
     {"env-pass", 1, 1, false, take_env_pass},
     {"pass-fd", 1, 1, false, take_pass_fd},
+    {"life-fd", 1, 1, false, take_life_fd},
     {"timeout", 1, 1, true, take_timeout},
     {"grace", 1, 1, true, take_grace},
     {"idle-timeout", 1, 1, true, take_idle_timeout},

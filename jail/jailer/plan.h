@@ -77,6 +77,7 @@ enum audit { AUDIT_NOTHING, AUDIT_REFUSED, AUDIT_ALL };
 #define MAX_CGROUPS 8
 #define MAX_SCOPE 32
 #define MAX_FDS 64
+#define MAX_LIFE_FDS 2
 #define MAX_RULES 64
 #define MAX_ENFORCED 64
 #define MAX_DEPENDS 256
@@ -124,6 +125,8 @@ struct plan {
     unsigned variable_count;
     int pass_fds[MAX_FDS];
     unsigned pass_fd_count;
+    int life_fds[MAX_LIFE_FDS];
+    unsigned life_fd_count;
     int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output;
     unsigned cpu_line;
     bool stats;

@@ -174,6 +174,8 @@ const char *report_hint(const struct failure *f)
         return audit_hint(f->error);
     case STEP_SECCOMP:
         return seccomp_hint(f->error);
+    case STEP_LIFE_FD:
+        return f->error == EINVAL ? "the payload may not have it too: pass another" : "the descriptor must be open in the caller";
     case STEP_STDIO:
     case STEP_PASS_FD:
         if (f->error == EACCES || f->error == ENXIO)
@@ -231,7 +233,7 @@ void report_sentence(struct line *out, const struct plan *plan, const struct fai
         line_bytes(out, object, text_length(object) > 600 ? 600 : text_length(object));
         line_char(out, '\'');
         add_target(out, plan, f);
-    } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || (f->step == STEP_OUTCOME && f->number)) {
+    } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || f->step == STEP_LIFE_FD || (f->step == STEP_OUTCOME && f->number)) {
         line_char(out, ' ');
         line_number(out, f->number, 10);
     }

@@ -10,6 +10,7 @@
     X(STEP_PLAN, "plan", "read the plan")                                       \
     X(STEP_STDIO, "stdio", "use descriptor")                                    \
     X(STEP_PASS_FD, "pass-fd", "pass descriptor")                               \
+    X(STEP_LIFE_FD, "life-fd", "watch descriptor")                              \
     X(STEP_OUTCOME, "outcome", "write the outcome to")                          \
     X(STEP_COMMAND, "command", "prepare the command")                           \
     X(STEP_SIGNALS, "signals", "take over signals")                             \

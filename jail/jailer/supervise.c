@@ -141,6 +141,16 @@ static struct __kernel_timespec *until(const struct watch *w, struct __kernel_ti
     return t;
 }
 
+/* The caller has ended, or wants the jail to: without any grace, and told by one sign alone. */
+static void watch_lives(struct watch *w, struct pollfd *lives)
+{
+    for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
+        if (lives[i].fd >= 0 && lives[i].revents) {
+            lives[i].fd = -1; /* it would wake us forever */
+            kill_all(w);
+        }
+}
+
 static int64_t microseconds(const struct __kernel_old_timeval *t)
 {
     return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
@@ -233,12 +243,14 @@ void supervise(struct run *run, struct verdict *v)
                       .cpu_at = run->plan->cpu_ms == UNSET ? NEVER : 0,
                       .kill_at = NEVER,
                       .leave_at = NEVER};
-    struct pollfd wait[] = {{.fd = run->init, .events = POLLIN},
-                            {.fd = run->signals, .events = POLLIN},
-                            {.fd = run->control[0], .events = POLLIN},
-                            {.fd = run->errors[0], .events = POLLIN},
-                            {.fd = relay_event(), .events = POLLIN},
-                            {.fd = -1, .events = POLLIN}};
+    struct pollfd wait[6 + MAX_LIFE_FDS] = {{.fd = run->init, .events = POLLIN},
+                                            {.fd = run->signals, .events = POLLIN},
+                                            {.fd = run->control[0], .events = POLLIN},
+                                            {.fd = run->errors[0], .events = POLLIN},
+                                            {.fd = relay_event(), .events = POLLIN},
+                                            {.fd = -1, .events = POLLIN}};
+    for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
+        wait[6 + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
     do {
         struct __kernel_timespec t;
         bool ready = !run->plan->audit || run->listener >= 0;
@@ -259,6 +271,7 @@ void supervise(struct run *run, struct verdict *v)
             hear_init(&w);
         if (wait[1].revents)
             take_signals(&w);
+        watch_lives(&w, wait + 6);
         if (wait[4].revents)
             hear_relay(&w);
         if (wait[5].revents)

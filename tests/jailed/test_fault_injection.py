@@ -54,9 +54,12 @@ def attempt(
         options += ["--max-output", "1M", "--cpu-time", "60", "--allow-weaker", "cpu-time"]
         plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
         assert plan.returncode == 0, plan.stderr
-        (place / "plan").write_bytes(plan.stdout)
+        life, end = os.pipe()
+        (place / "plan").write_bytes(plan.stdout.replace(b"\nend\n", b"\nlife-fd %d\nend\n" % life))
         fault = {"PYJAIL_FAULT_STEP": step}
-        result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=[number])
+        result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=[number, life])
+        os.close(life)
+        os.close(end)
     text = outcome.read_text() if outcome.exists() else ""
     return result.returncode, json.loads(text) if text else {}, marker.exists()
 

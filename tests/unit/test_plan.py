@@ -46,6 +46,7 @@ ONCE: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.OutcomeTo, path | st.integers(3, 65535)),
     st.builds(lambda name, two, exact: d.Rlimit(name, *two, exact), resource, pair, st.booleans()),
     st.builds(d.PassFd, st.integers(3, 65535)),
+    st.builds(d.LifeFd, st.integers(3, 65535)),
 )
 MANY: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.Depends, st.just("absent"), path),
@@ -147,6 +148,7 @@ WRONG_LINES = (
     "seccomp x 0000000000000000\naudit some",
     "seccomp x 0000000000000000\naudit all\naudit all",
     "nonsense 1",
+    "life-fd 2",
     "umask",
     "umask 22 22",
     "umask 8",
@@ -250,6 +252,7 @@ TWICE = (
     "seccomp x 0000000000000000",
     "rlimit as 1 1 exact",
     "pass-fd 3",
+    "life-fd 3",
 )
 RIGHT_LINES = (
     *TWICE,
@@ -258,6 +261,7 @@ RIGHT_LINES = (
     "argv \\101",
     "scope /bin/call\nscope call\nscope call",
     "umask 0022",
+    "life-fd 3\nlife-fd 4",
     "env A=",
     "env A==",
     "mount tmpfs //a// - \\000",
