@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from jail.confinement import confine
     from jail.errors import ConfineError, JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
     from jail.host import Host
-    from jail.launch import run
     from jail.outcome import Outcome
     from jail.plan import Plan
+    from jail.process import Process, TimeoutExpired, run, start
     from jail.spec import Bind, Jail, Tmpfs
+    from jail.streams import DEVNULL, PIPE, STDOUT
     from rlimits import INFINITY, Limits
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEVNULL",
     "INFINITY",
+    "PIPE",
+    "STDOUT",
     "Bind",
     "ConfineError",
     "Host",
@@ -35,12 +39,15 @@ __all__ = [
     "Outcome",
     "PayloadFailed",
     "Plan",
+    "Process",
     "SpecError",
+    "TimeoutExpired",
     "Tmpfs",
     "UnsupportedError",
     "build_plan",
     "confine",
     "run",
+    "start",
 ]
 
 _HOMES = {
@@ -55,10 +62,11 @@ _HOMES = {
         "UnsupportedError",
     ),
     "jail.host": ("Host",),
-    "jail.launch": ("run",),
     "jail.outcome": ("Outcome",),
     "jail.plan": ("Plan",),
+    "jail.process": ("Process", "TimeoutExpired", "run", "start"),
     "jail.spec": ("Bind", "Jail", "Tmpfs"),
+    "jail.streams": ("DEVNULL", "PIPE", "STDOUT"),
     "rlimits": ("INFINITY", "Limits"),
 }
 

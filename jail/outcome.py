@@ -31,6 +31,8 @@ FIXED = {
     "output-exceeded": 128 + 25,
 }
 """Exit statuses that do not depend on how the payload took its end."""
+CAPTURED = ("stdout", "stderr")
+"""What the caller adds, which is no part of the line."""
 
 
 @record(frozen=True)
@@ -91,6 +93,10 @@ class Outcome:
     """What an audit heard, in the order of the first of each; None without one."""
     calls_lost: int | None = None
     """How many it heard and had no room to keep: a program that makes up numbers."""
+    stdout: Any = None
+    """What was captured, bytes or text; None where it was not. The caller's part, not the supervisor's: it is
+    not in the line of JSON."""
+    stderr: Any = None
 
     @property
     def ok(self) -> bool:
@@ -134,7 +140,8 @@ class Outcome:
         """One line, as the jailer writes it."""
         import json
 
-        values: dict[str, object] = {name: getattr(self, name) for name in self.__match_args__}
+        names = (name for name in self.__match_args__ if name not in CAPTURED)
+        values: dict[str, object] = {name: getattr(self, name) for name in names}
         values["denied"] = None if self.denied is None else dict(self.denied)
         values["enforced"] = dict(self.enforced)
         values["calls"] = None if self.calls is None else [_fields(call) for call in self.calls]
@@ -173,5 +180,5 @@ def _known(kind: type[Outcome] | type[Call] | type[Failure], values: Mapping[str
     return {
         name: values[name]
         for name in kind.__match_args__
-        if name in values and (kind is Outcome or values[name] is not None)
+        if name in values and name not in CAPTURED and (kind is Outcome or values[name] is not None)
     }

@@ -11,7 +11,7 @@ from rlimits import LimitError, Limits
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from rlimits.rlimit import Rlimit
 
@@ -101,6 +101,48 @@ class Jail:
     without: frozenset[str] = frozenset()
     """Parts of the default jail that are left out; see WITHOUT."""
 
+    @classmethod
+    def default(cls) -> Jail:
+        """The default policy, to begin from; `Jail()` too."""
+        return cls()
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Jail:
+        """The jail that a configuration file describes: the keys of `pyjail run --config`. Raises
+        SpecError."""
+        from jail.configfile import read_jail
+
+        return read_jail(os.fspath(path))
+
+    def with_bind(
+        self,
+        source: str | os.PathLike[str],
+        target: str | None = None,
+        *,
+        writable: bool = False,
+        optional: bool = False,
+    ) -> Jail:
+        """And a file or folder of the host, shown at `target`, or at its own path; see Bind."""
+        path = os.path.abspath(source)
+        bind = Bind(path, target if target is not None else path, writable, optional)
+        return _changed(self, mounts=(*self.mounts, bind))
+
+    def with_tmpfs(self, target: str, size: int | str | None = None) -> Jail:
+        """And an empty folder in memory, of `size` bytes (also `"64M"`) at most; see Tmpfs."""
+        bytes_ = None if size is None else parse_limits(tmp_size=size).tmp_size
+        return _changed(self, mounts=(*self.mounts, Tmpfs(target, bytes_)))
+
+    def with_env(self, **values: str | None) -> Jail:
+        """And these variables, each in the place of one of its name; None passes the caller's value."""
+        kept = tuple(pair for pair in self.env if pair[0] not in values)
+        return _changed(self, env=(*kept, *values.items()))
+
+    def with_limits(self, **limits: str | int | float | None) -> Jail:
+        """With these limits, numbers or texts such as `memory="256M", timeout="1.5s"`, and the others as
+        they are; None is the default policy's. See Limits."""
+        now: dict[str, Any] = {name: getattr(self.limits, name) for name in Limits.__match_args__}
+        return _changed(self, limits=parse_limits(**{**now, **limits}))
+
     def __post_init__(self) -> None:
         _check_root(self.root)
         _check_mounts(self)
@@ -123,6 +165,11 @@ class Jail:
                 _refuse(field, f"expected a frozenset of words, got {words!r}")
             for word in words:
                 _one_of(field, word, known)
+
+
+def _changed(jail: Jail, **fields: object) -> Jail:
+    now: dict[str, Any] = {name: getattr(jail, name) for name in Jail.__match_args__}
+    return Jail(**{**now, **fields})
 
 
 def parse_limits(*, rlimits: Iterable[str | Rlimit] = (), **texts: str | int | float | None) -> Limits:

@@ -11,6 +11,7 @@ from jailed.patience import patience
 from jailed.spied import Spied, spy_on
 from support.installation import Installation
 from support.launcher import Launcher
+from support.scripts import Scripts
 from support.users import User
 
 
@@ -39,6 +40,12 @@ def place_of_root(root_user: User) -> Iterator[Path]:
 def spied(pyjail: Launcher, place: Path) -> Spied:
     """`pyjail` whose every start of Python is seen."""
     return spy_on(pyjail, place)
+
+
+@pytest.fixture
+def scripts(pyjail: Launcher) -> Scripts:
+    """Python programs that use the library as the test's user."""
+    return Scripts(pyjail)
 
 
 @pytest.fixture(autouse=True)

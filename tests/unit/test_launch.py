@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jail import Bind, Host, Jail, LaunchError, Outcome, SpecError, UnsupportedError, launch, run
-from jail.directives import Argv
-from jail.plan import Plan
+from jail import Bind, Jail, LaunchError, Outcome, SpecError, UnsupportedError, launch, run
 
 PROJECT = Path(__file__).resolve().parents[2]
-HOST = Host((6, 1), "x86_64", 1000, 1000)
 BOX = Jail(seccomp="off")
 READ_PLAN = """#!{python} -IS
 import os, sys
@@ -22,6 +19,7 @@ assert sys.argv[1] == "run-fd", sys.argv
 number = int(sys.argv[2])
 text = os.fsdecode(open(number, "rb").read())
 report = next((int(line.split()[2]) for line in text.splitlines() if line.startswith("outcome fd ")), None)
+words = sys.argv[3:]
 """
 EXITED = (
     'os.write(report, b\'{"status":"exited","exit_code":3,"enforced":{"pids":"rlimit"}}\\n\')\nsys.exit(3)\n'
@@ -47,18 +45,18 @@ def become(path: Path, program: str) -> None:
 
 def test_the_report_becomes_an_outcome(fake: Path) -> None:
     become(fake, EXITED)
-    assert run(["true"], jail=BOX, host=HOST) == Outcome("exited", 3, enforced=(("pids", "rlimit"),))
+    assert run(["true"], jail=BOX) == Outcome("exited", 3, enforced=(("pids", "rlimit"),))
 
 
 def test_the_jailer_reads_the_plan_and_the_payload_has_the_streams(fake: Path, tmp_path: Path) -> None:
-    become(fake, "os.write(1, os.read(0, 99) + os.fsencode(text))\nos.write(2, b'err')\n" + EXITED)
+    become(fake, "os.write(1, os.read(0, 99) + os.fsencode(repr(words)))\nos.write(2, b'err')\n" + EXITED)
     source, out, err = tmp_path / "in", tmp_path / "out", tmp_path / "err"
     source.write_text("input\n")
     with source.open() as stdin, out.open("w") as stdout, err.open("w") as stderr:
-        run(["echo", b"\xff", "a b"], jail=BOX, host=HOST, stdin=stdin, stdout=stdout, stderr=stderr)
+        run(["echo", b"\xff", "a b"], jail=BOX, stdin=stdin, stdout=stdout, stderr=stderr)
     first, _, text = out.read_bytes().partition(b"\n")
     assert first == b"input"
-    assert [word.word for word in Plan.from_bytes(text).of(Argv)] == ["echo", "\udcff", "a b"]
+    assert text == b"['echo', '\\udcff', 'a b']"
     assert err.read_text() == "err"
 
 
@@ -67,28 +65,17 @@ def test_passed_descriptors_keep_their_numbers(fake: Path, tmp_path: Path) -> No
     file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
     os.dup2(file, 900)
     try:
-        run(["x"], jail=Jail(seccomp="off", pass_fds=(900,)), host=HOST)
+        run(["x"], jail=Jail(seccomp="off", pass_fds=(900,)))
     finally:
         os.close(file)
         os.close(900)
     assert (tmp_path / "file").read_text() == "here"
 
 
-def test_other_descriptors_are_not_passed(fake: Path, tmp_path: Path) -> None:
-    become(fake, "os.write(1, repr(sorted(map(int, os.listdir('/proc/self/fd')))).encode())\n" + EXITED)
-    stray = os.open(tmp_path, os.O_RDONLY)
-    os.set_inheritable(stray, True)
-    with (tmp_path / "out").open("w+") as out:
-        run(["x"], jail=BOX, host=HOST, stdout=out)
-        out.seek(0)
-        assert f" {stray}," not in out.read()
-    os.close(stray)
-
-
 def test_a_failed_setup_is_an_error_with_all_that_is_known(fake: Path) -> None:
     become(fake, FAILED)
     with pytest.raises(LaunchError) as caught:
-        run(["x"], jail=BOX, host=HOST)
+        run(["x"], jail=BOX)
     error = caught.value
     assert str(error) == "cannot open /nope; make it"
     assert (error.step, error.errno, error.hint, error.object, error.line) == (
@@ -112,12 +99,12 @@ def test_a_failed_setup_is_an_error_with_all_that_is_known(fake: Path) -> None:
 def test_a_jailer_without_a_report_is_an_error(fake: Path, program: str, words: str) -> None:
     become(fake, program)
     with pytest.raises(LaunchError, match=words):
-        run(["x"], jail=BOX, host=HOST)
+        run(["x"], jail=BOX)
 
 
 def test_a_missing_jailer_says_what_to_do(fake: Path) -> None:
     with pytest.raises(UnsupportedError, match="run scripts/setup in a checkout, or reinstall pyjail-linux"):
-        run(["x"], jail=BOX, host=HOST)
+        run(["x"], jail=BOX)
     assert not fake.exists()
 
 
@@ -125,28 +112,23 @@ def test_a_jailer_of_another_machine_is_an_error(fake: Path) -> None:
     fake.write_bytes(b"\x7fELF nonsense")
     fake.chmod(0o755)
     with pytest.raises(LaunchError, match="cannot start the jailer"):
-        run(["x"], jail=BOX, host=HOST)
+        run(["x"], jail=BOX)
 
 
 @pytest.mark.parametrize("argv", [[], [""], [b""], "true", b"true", ()])
 def test_there_must_be_a_command(argv: list[str]) -> None:
     with pytest.raises(SpecError, match="argv: "):
-        run(argv, jail=BOX, host=HOST)
-
-
-def test_pipes_are_refused_since_nobody_reads_them() -> None:
-    with pytest.raises(SpecError, match="stdout: "):
-        run(["x"], jail=BOX, host=HOST, stdout=subprocess.PIPE)
+        run(argv, jail=BOX)
 
 
 def test_a_closed_descriptor_cannot_be_passed() -> None:
     with pytest.raises(SpecError, match="descriptor 901: "):
-        run(["x"], jail=Jail(seccomp="off", pass_fds=(901,)), host=HOST)
+        run(["x"], jail=Jail(seccomp="off", pass_fds=(901,)))
 
 
 def test_an_unknown_profile_is_a_spec_error() -> None:
     with pytest.raises(SpecError, match="seccomp: "):
-        run(["x"], jail=Jail(seccomp="no-such-profile"), host=HOST)
+        run(["x"], jail=Jail(seccomp="no-such-profile"))
 
 
 @pytest.mark.parametrize("program", [EXITED, FAILED, "sys.exit(1)\n", None])
@@ -155,7 +137,7 @@ def test_no_descriptor_is_left_open(fake: Path, program: str | None) -> None:
         become(fake, program)
     before = set(os.listdir("/proc/self/fd"))
     try:
-        run(["x"], jail=BOX, host=HOST)
+        run(["x"], jail=BOX)
     except (LaunchError, UnsupportedError):
         pass
     assert set(os.listdir("/proc/self/fd")) == before

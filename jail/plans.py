@@ -1,0 +1,101 @@
+"""Plans for the library: made once for a `Jail`, used again while nothing that they depend on has changed.
+
+What a plan depends on is what the command's cache keeps too (jail/cli/cache.py): the files that were read to
+build it, the links and folders of the host that it shows, the cgroups that it may divide. A look at each of
+them, some 20 calls of lstat(2), is a tenth of building anew.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jail._record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jail.directives import Depends
+    from jail.spec import Jail
+
+MOST = 64
+KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}
+
+
+@record(frozen=True)
+class Kept:
+    """A plan's text and what it holds by."""
+
+    text: bytes
+    facts: tuple[Depends, ...]
+    cgroups: bytes
+
+
+_kept: dict[object, Kept] = {}
+
+
+def plan_text(jail: Jail) -> bytes:
+    """The plan of the jail on this host as it is now, without a command and without a place for the outcome.
+
+    Raises SpecError or UnsupportedError.
+    """
+    key = (jail, os.geteuid(), os.getegid(), *os.getgroups())
+    kept = _kept.get(key)
+    if kept is not None and _holds(kept):
+        return kept.text
+    made, lasts = _make(jail)
+    if lasts:
+        _kept.pop(key, None)
+        _kept[key] = made
+        for oldest in list(_kept)[:-MOST]:
+            _kept.pop(oldest, None)  # another thread may have been faster
+    return made.text
+
+
+def _make(jail: Jail) -> tuple[Kept, bool]:
+    """The plan, and whether a later change of what it was made from could be seen."""
+    from jail.build import build_plan
+    from jail.cli.cache import Sources
+    from jail.cli.run import lasting, policies_of
+    from jail.host import Host
+    from jail.launch import load_program
+
+    cgroups = _own_cgroups()
+    sources = Sources()
+    for policy in policies_of(jail):
+        sources.add(policy)
+    program = load_program(jail)
+    host = Host.probe()
+    sources.add_cgroups(host)
+    plan = lasting(build_plan(jail, (), host, program=program))
+    return Kept(plan.to_bytes(), (*host.facts, *sources.facts), cgroups), sources.settled
+
+
+def _holds(kept: Kept) -> bool:
+    return all(map(_is_still, kept.facts)) and _own_cgroups() == kept.cgroups
+
+
+def _is_still(known: Depends) -> bool:
+    """Whether lstat(2) says the same again; None is what does not count."""
+    try:
+        found = os.lstat(known.path)
+    except OSError:
+        return known.kind == "absent"
+    return (
+        KINDS.get(stat.S_IFMT(found.st_mode), "other") == known.kind
+        and (found.st_dev, found.st_ino) == (known.dev, known.ino)
+        and known.ctime in (None, found.st_ctime_ns)
+        and known.mtime in (None, found.st_mtime_ns)
+        and known.size in (None, found.st_size)
+    )
+
+
+def _own_cgroups() -> bytes:
+    """Where this process is; somebody may move it."""
+    try:
+        descriptor = os.open("/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,230 @@
+"""The seam between `Process` and what executes plans: here a jailer for each run.
+
+`posix_spawn` shares the caller's memory until the exec, so that a start costs the same from a caller of any
+size. What ties the two together are one socket and one pidfd:
+
+- over the socket the jailer writes the outcome; when the caller's direction of it is shut down, the jailer
+  kills the jail, removes what it made, and reports;
+- the pidfd is the caller's own: it tells the jailer that the calling *process* has ended, however that came
+  about. The end of the thread that started the jail is nothing, and a forked child that holds a copy of the
+  socket keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from jail.errors import LaunchError, SpecError
+from jail.launch import jailer_path, memory_file, not_started
+
+INHERIT, SAME_AS_STDOUT = -100, -2
+REPORT_BYTES = 1 << 16
+PASSED_ON = frozenset(
+    (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+        signal.SIGTSTP,
+    )
+)
+
+
+class Running(Protocol):
+    """A jail that was started. Signals and `kill` to one that has ended do nothing."""
+
+    pid: int
+    pidfd: int
+    """Readable when all of the jail, and its supervisor, has ended."""
+
+    def send_signal(self, number: int) -> None:
+        """Pass on one of PASSED_ON."""
+
+    def kill(self) -> None:
+        """End everything in the jail at once."""
+
+    def finish(self) -> tuple[bytes, int | None]:
+        """What was reported, and the supervisor's status as subprocess has it, once `pidfd` is readable."""
+
+    def close(self) -> None:
+        """Let go of what this process holds of it; a jail that still runs is killed."""
+
+
+class Launcher(Protocol):
+    """Executes plans."""
+
+    def start(
+        self,
+        plan: bytes,
+        words: Sequence[str | bytes],
+        streams: tuple[int, int, int],
+        passed: tuple[int, ...],
+    ) -> Running:
+        """Start a plan with the words as its command. `streams` are the descriptors for 0, 1 and 2, INHERIT
+        for the caller's own, SAME_AS_STDOUT for 2; `passed` keep their numbers. Raises LaunchError."""
+
+
+class OneShot:
+    """A jailer for each run."""
+
+    def start(
+        self,
+        plan: bytes,
+        words: Sequence[str | bytes],
+        streams: tuple[int, int, int],
+        passed: tuple[int, ...],
+    ) -> Running:
+        _reap_abandoned()
+        path = jailer_path()
+        numbers = _free_numbers(passed)
+        report, life, text = numbers
+        ours, theirs = socket.socketpair()
+        opened: list[int] = []
+        try:
+            opened.append(os.pidfd_open(os.getpid()))
+            opened.append(memory_file(_with_ends(plan, report, life)))
+            wanted = {target: source for target, source in enumerate(streams) if source >= 0}
+            wanted.update(zip(numbers, (theirs.fileno(), *opened), strict=True))
+            actions = [
+                (os.POSIX_SPAWN_DUP2, _clear_of(source, target, max(numbers) + 1, opened), target)
+                for target, source in wanted.items()
+            ]
+            actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in passed]
+            if streams[2] == SAME_AS_STDOUT:
+                actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
+            # Signals must not meet a jailer that has not begun to listen; and whatever the caller ignores, it
+            # means its TERM.
+            pid = os.posix_spawn(
+                path,
+                ["jailer", "run-fd", str(text), *words],
+                os.environ,
+                file_actions=actions,
+                setsigmask=PASSED_ON,
+                setsigdef=[signal.SIGTERM],
+            )
+            return _OneRun(pid, ours)
+        except OSError as error:
+            ours.close()
+            raise error if isinstance(error, LaunchError) else not_started(error) from None
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            for descriptor in opened:
+                os.close(descriptor)
+
+
+class _OneRun:
+    """A run that has a jailer of its own."""
+
+    def __init__(self, pid: int, report: socket.socket) -> None:
+        self.pid = pid
+        self._report = report
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise LaunchError(
+                f"the jailer with pid {pid} ended, and was reaped, before it could be watched",
+                "jailer",
+                hint="SIGCHLD must not be ignored by the calling process",
+            ) from None
+
+    def send_signal(self, number: int) -> None:
+        if self.pidfd < 0:
+            return
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def kill(self) -> None:
+        try:
+            self._report.shutdown(socket.SHUT_WR)
+        except OSError:  # the other end has gone
+            return
+        self.send_signal(signal.SIGCONT)  # a supervisor that was stopped would not see it
+
+    def finish(self) -> tuple[bytes, int | None]:
+        parts = []
+        room = REPORT_BYTES
+        while room > 0 and (part := self._report.recv(room)):
+            parts.append(part)
+            room -= len(part)
+        return b"".join(parts), _reap(self.pidfd)
+
+    def close(self) -> None:
+        self._report.close()
+        if not _has_ended(self.pidfd):
+            _abandoned.append(self.pidfd)  # it ends by itself now, and somebody has to reap it
+        else:
+            os.close(self.pidfd)
+        self.pidfd = -1
+
+
+_abandoned: list[int] = []
+
+
+def _reap_abandoned() -> None:
+    for pidfd in list(_abandoned):
+        if _has_ended(pidfd):
+            try:
+                _abandoned.remove(pidfd)
+            except ValueError:  # another thread does it
+                continue
+            _reap(pidfd)
+            os.close(pidfd)
+
+
+def _has_ended(pidfd: int) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _reap(pidfd: int) -> int | None:
+    """The status as subprocess has it; None where somebody else has taken it."""
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _free_numbers(passed: tuple[int, ...]) -> tuple[int, int, int]:
+    """Three descriptors that the payload does not get."""
+    first, second, third = [number for number in range(3, 6 + len(passed)) if number not in passed][:3]
+    return first, second, third
+
+
+def _with_ends(plan: bytes, report: int, life: int) -> bytes:
+    """The plan with where the outcome goes and what the run lives by."""
+    ends = b"outcome fd %d\nlife-fd %d\nlife-fd %d\nend\n" % (report, report, life)
+    return plan.removesuffix(b"end\n") + ends
+
+
+def _clear_of(source: int, target: int, top: int, opened: list[int]) -> int:
+    """The descriptor, or a copy of it out of the way of all the numbers that the jailer gets."""
+    if source >= top or source == target:
+        return source
+    try:
+        opened.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, top))
+    except OSError as error:
+        raise SpecError(f"descriptor {source}: {error.strerror}", "stdin, stdout or stderr") from None
+    return opened[-1]
+
+
+launcher: Launcher = OneShot()
