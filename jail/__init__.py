@@ -11,6 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jail.aio import AsyncProcess, run_async, start_async
     from jail.build import build_plan
     from jail.confinement import confine
     from jail.errors import ConfineError, JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
@@ -29,6 +30,7 @@ __all__ = [
     "INFINITY",
     "PIPE",
     "STDOUT",
+    "AsyncProcess",
     "Bind",
     "ConfineError",
     "Host",
@@ -47,10 +49,13 @@ __all__ = [
     "build_plan",
     "confine",
     "run",
+    "run_async",
     "start",
+    "start_async",
 ]
 
 _HOMES = {
+    "jail.aio": ("AsyncProcess", "run_async", "start_async"),
     "jail.build": ("build_plan",),
     "jail.confinement": ("confine",),
     "jail.errors": (

@@ -1,0 +1,229 @@
+"""Jails under asyncio and trio: streams with back-pressure, cancellation after which nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.scripts import Scripts
+
+PACKAGES = ("anyio", "trio", "sniffio", "idna", "outcome", "attr", "attrs", "sortedcontainers")
+PRELUDE = """
+import anyio
+def left_over():
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+"""
+
+
+@pytest.fixture(scope="module")
+def packages() -> Iterator[Path]:
+    """What the installation under test lacks, where every user may read it."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-packages-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for package in PACKAGES:
+            spec = find_spec(package)
+            assert spec is not None, f"{package} is missing: scripts/setup --test"
+            for place in spec.submodule_search_locations or ():
+                shutil.copytree(place, folder / package, ignore=shutil.ignore_patterns("tests", "_tests"))
+        spec = find_spec("typing_extensions")
+        if spec is not None and spec.origin is not None:
+            shutil.copy(spec.origin, folder)
+        yield folder
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def found(request: pytest.FixtureRequest, scripts: Scripts, packages: Path) -> Any:
+    """Runs the body of an async function under an event loop; what it answers."""
+
+    def run(body: str, *arguments: str) -> dict[str, Any]:
+        code = PRELUDE + "async def main():\n" + "".join(f"    {line}\n" for line in body.splitlines())
+        code += f"anyio.run(main, backend={request.param!r})\n"
+        return scripts.answer(code, *arguments, env={"PYTHONPATH": os.fspath(packages)})
+
+    return run
+
+
+def test_run_async_is_run(found: Any) -> None:
+    assert found("""
+words = ["/bin/sh", "-c", "cat; echo err >&2; exit 3"]
+done = await jail.run_async(words, input="ü", capture_output=True, text=True)
+none = await jail.run_async(words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+try:
+    await jail.run_async(["/bin/false"], check=True)
+except jail.PayloadFailed as error:
+    answer(done=[done.stdout, done.stderr, done.exit_code], none=none.stdout, failed=error.outcome.exit_code)
+""") == {"done": ["ü", "err\n", 3], "none": None, "failed": 1}
+
+
+def test_much_goes_both_ways_at_once(found: Any) -> None:
+    assert found("""
+data = os.urandom(1 << 20) * 3
+done = await jail.run_async(["/bin/cat"], input=data, capture_output=True)
+answer(same=done.stdout == data)
+""") == {"same": True}
+
+
+def test_more_output_than_allowed_ends_the_jail(found: Any) -> None:
+    assert found("""
+done = await jail.run_async(["/usr/bin/yes"], capture_output=True, max_output=1000)
+answer(status=done.status, length=len(done.stdout))
+""") == {"status": "output-exceeded", "length": 1000}
+
+
+def test_streams(found: Any) -> None:
+    assert found("""
+async with await jail.start_async(["/bin/cat"], stdin=PIPE, stdout=PIPE) as process:
+    await process.stdin.send(b"one")
+    one = await process.stdout.receive()
+    await process.stdin.aclose()
+    try:
+        await process.stdout.receive()
+    except anyio.EndOfStream:
+        end = True
+    waited = await process.wait()
+try:
+    await process.stdout.receive()
+except anyio.ClosedResourceError:
+    closed = True
+same = waited is process.outcome
+answer(one=one.decode(), end=end, closed=closed, status=waited.status, same=same)
+""") == {"one": "one", "end": True, "closed": True, "status": "exited", "same": True}
+
+
+def test_sending_waits_until_it_is_taken(found: Any) -> None:
+    """A jail that does not read does not fill the caller's memory, and one that has gone is told of."""
+    assert found("""
+sent = 0
+async with await jail.start_async(["/bin/sleep", "1000"], stdin=PIPE) as process:
+    with anyio.move_on_after(1) as scope:
+        while True:
+            await process.stdin.send(bytes(1 << 16))
+            sent += 1 << 16
+    process.kill()
+    await process.wait()
+    try:
+        await process.stdin.send(b"x")
+    except anyio.BrokenResourceError:
+        broken = True
+answer(cancelled=scope.cancelled_caught, held=sent <= 1 << 17, broken=broken)
+""") == {"cancelled": True, "held": True, "broken": True}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "await jail.run_async(words)",
+        "await jail.run_async(words, capture_output=True)",
+        "await jail.run_async(words, input=bytes(1 << 20))",
+        "async with await jail.start_async(words) as process: await anyio.sleep_forever()",
+        "async with await jail.start_async(words, stdout=PIPE) as process: await process.stdout.receive()",
+        "async with await jail.start_async(words) as process: pass",
+    ],
+)
+def test_a_cancelled_call_comes_back_when_the_jail_is_gone(found: Any, act: str) -> None:
+    """Gone and reaped, though the command would not end by itself nor by TERM."""
+    assert found(f"""
+words = ["/bin/sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"]
+before = len(os.listdir("/proc/self/fd"))
+with anyio.move_on_after(0.5) as scope:
+    {act}
+answer(cancelled=scope.cancelled_caught, left=left_over(), more=len(os.listdir("/proc/self/fd")) - before)
+""") == {"cancelled": True, "left": None, "more": 0}
+
+
+def test_a_block_that_fails_kills_the_jail(found: Any) -> None:
+    assert found("""
+try:
+    async with await jail.start_async(["/bin/sleep", "1000"]) as process:
+        raise KeyError
+except KeyError:
+    answer(status=process.outcome.status, left=left_over())
+""") == {"status": "killed", "left": None}
+
+
+def test_many_at_once_and_many_that_wait_for_one(found: Any) -> None:
+    assert found("""
+seen, waited = [], []
+async def work(number):
+    done = await jail.run_async(["/bin/echo", str(number)], capture_output=True, text=True)
+    seen.append(int(done.stdout))
+async with anyio.create_task_group() as group:
+    for number in range(20):
+        group.start_soon(work, number)
+async with await jail.start_async(["/bin/cat"], stdin=PIPE) as process:
+    async with anyio.create_task_group() as group:
+        async def wait():
+            waited.append((await process.wait()).status)
+        for _ in range(3):
+            group.start_soon(wait)
+        await process.stdin.aclose()
+answer(seen=sorted(seen) == list(range(20)), waited=waited)
+""") == {"seen": True, "waited": ["exited"] * 3}
+
+
+def test_what_cannot_start(found: Any) -> None:
+    assert found("""
+box = Jail().with_bind("/no/such/source", "/x")
+steps = []
+try:
+    await jail.run_async(["true"], jail=box, stderr=DEVNULL)
+except jail.LaunchError as error:
+    steps.append(error.step)
+try:
+    async with await jail.start_async(["true"], jail=box, stderr=DEVNULL) as process:
+        await process.wait()
+except jail.LaunchError as error:
+    steps.append(error.step)
+answer(steps=steps, left=left_over())
+""") == {"steps": ["source", "source"], "left": None}
+
+
+def test_asyncio_alone(scripts: Scripts, packages: Path) -> None:
+    """asyncio's own means end jails too: a time limit, a cancelled task, the end of the loop."""
+    assert scripts.answer(PRELUDE + """
+import asyncio
+async def main():
+    seen = []
+    try:
+        async with asyncio.timeout(0.3):
+            await jail.run_async(["/bin/sleep", "1000"])
+    except TimeoutError:
+        seen.append(left_over())
+    task = asyncio.create_task(jail.run_async(["/bin/sleep", "1000"]))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        seen.append(left_over())
+    both = await asyncio.gather(*(jail.run_async(["/bin/echo", "x"], capture_output=True) for _ in range(4)))
+    global left_running
+    left_running = asyncio.create_task(jail.run_async(["/bin/sleep", "1000"]))
+    await asyncio.sleep(0.2)
+    return seen, [done.stdout.decode() for done in both]
+seen, both = asyncio.run(main())
+answer(seen=[*seen, left_over()], both=both)
+""", env={"PYTHONPATH": os.fspath(packages)}) == {"seen": [None, None, None], "both": ["x\n"] * 4}
+
+
+def test_without_anyio_the_remedy_is_named(scripts: Scripts) -> None:
+    assert scripts.answer("""
+try:
+    jail.start_async
+except jail.UnsupportedError as error:
+    answer(needs=error.needs, remedy=error.remedy, sync=jail.run(["/bin/true"]).ok)
+""") == {
+        "needs": "the package anyio (No module named 'anyio')",
+        "remedy": "pip install 'pyjail-linux[anyio]'",
+        "sync": True,
+    }
