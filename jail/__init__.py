@@ -14,13 +14,25 @@ if TYPE_CHECKING:
     from jail.aio import AsyncProcess, run_async, start_async
     from jail.build import build_plan
     from jail.confinement import confine
-    from jail.errors import ConfineError, JailError, LaunchError, PayloadFailed, SpecError, UnsupportedError
+    from jail.errors import (
+        ConfineError,
+        CopyError,
+        JailError,
+        LaunchError,
+        PayloadFailed,
+        RemoteError,
+        SpecError,
+        UnsupportedError,
+    )
+    from jail.executor import Executor
     from jail.host import Host
     from jail.outcome import Outcome
     from jail.plan import Plan
     from jail.process import Process, TimeoutExpired, run, start
+    from jail.remote import call
     from jail.spec import Bind, Jail, Tmpfs
     from jail.streams import DEVNULL, PIPE, STDOUT
+    from jail.workdir import Workdir
     from rlimits import INFINITY, Limits
 
 __version__ = "0.1.0"
@@ -33,6 +45,8 @@ __all__ = [
     "AsyncProcess",
     "Bind",
     "ConfineError",
+    "CopyError",
+    "Executor",
     "Host",
     "Jail",
     "JailError",
@@ -42,11 +56,14 @@ __all__ = [
     "PayloadFailed",
     "Plan",
     "Process",
+    "RemoteError",
     "SpecError",
     "TimeoutExpired",
     "Tmpfs",
     "UnsupportedError",
+    "Workdir",
     "build_plan",
+    "call",
     "confine",
     "run",
     "run_async",
@@ -60,18 +77,23 @@ _HOMES = {
     "jail.confinement": ("confine",),
     "jail.errors": (
         "ConfineError",
+        "CopyError",
         "JailError",
         "LaunchError",
         "PayloadFailed",
+        "RemoteError",
         "SpecError",
         "UnsupportedError",
     ),
+    "jail.executor": ("Executor",),
     "jail.host": ("Host",),
     "jail.outcome": ("Outcome",),
     "jail.plan": ("Plan",),
     "jail.process": ("Process", "TimeoutExpired", "run", "start"),
+    "jail.remote": ("call",),
     "jail.spec": ("Bind", "Jail", "Tmpfs"),
     "jail.streams": ("DEVNULL", "PIPE", "STDOUT"),
+    "jail.workdir": ("Workdir",),
     "rlimits": ("INFINITY", "Limits"),
 }
 

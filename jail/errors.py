@@ -84,3 +84,25 @@ class ConfineError(JailError, OSError):
     def __str__(self) -> str:
         force = ", ".join(self.done) or "nothing"
         return f"{self.step}: {self.strerror}; in force until here: {force}; this process should end"
+
+
+class CopyError(JailError):
+    """A file or folder was not copied into or out of a Workdir: `path` is what, as far as it is known
+    where."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path!r}: {why}")
+        self.path = path
+
+
+class RemoteError(JailError):
+    """A function that `call` ran in a jail raised an exception. All of it is text that the jail wrote: `type`
+    is the exception's name, `message` what it said, `traceback` where."""
+
+    def __init__(self, type: str, message: str, traceback: str = "") -> None:  # noqa: A002
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        if traceback:
+            self.add_note(f"in the jail:\n{traceback}")

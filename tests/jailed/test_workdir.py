@@ -1,0 +1,186 @@
+"""Files into a jail and out of it: what hostile content may be, and what it comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.scripts import Scripts
+
+TRY = """
+def attempt(function, *arguments, **options):
+    try:
+        return function(*arguments, **options)
+    except jail.CopyError as error:
+        return "refused: " + str(error)
+"""
+
+
+def test_files_go_in_and_come_out(scripts: Scripts, place: Path) -> None:
+    (place / "tree" / "deep").mkdir(parents=True)
+    (place / "tree" / "deep" / "file").write_text("content")
+    script = "#!/bin/sh\ncat deep/file; mkdir -p out/b; echo made >out/b/a\nid -u\n"
+    (place / "tree" / "run.sh").write_text(script)
+    (place / "tree" / "run.sh").chmod(0o755)
+    for path in [place / "tree", *(place / "tree").rglob("*")]:
+        scripts.launcher.user.owns(path)
+    found = scripts.answer("""
+place = sys.argv[1]
+with jail.Workdir() as work:
+    path = os.fspath(work)
+    work.copy_in(place + "/tree", "in")
+    work.copy_in(place + "/tree/run.sh")
+    work.write("a/b/text", "ü")
+    done = jail.run(["/bin/sh", "-c", "cd in && ./run.sh; cat ../a/b/text; ls -l .. | cut -c1-10; test -w ."],
+                    jail=work.mounted(), capture_output=True, text=True)
+    work.copy_out("in/out", place + "/out")
+    text = work.read("in/out/b/a").decode()
+facts = os.stat(place + "/out/b/a")
+answer(out=done.stdout, err=done.stderr, ok=done.ok, text=text,
+       gone=not os.path.exists(os.path.dirname(path)),
+       copied=open(place + "/out/b/a").read(), owner=facts.st_uid == os.getuid(), mode=oct(facts.st_mode))
+""", str(place))
+    assert found.pop("out") == "content1000\nütotal 12\ndrwxr-xr-x\ndrwxr-xr-x\n-rwxr-xr-x\n"
+    assert found == {
+        "err": "",
+        "ok": True,
+        "text": "made\n",
+        "gone": True,
+        "copied": "made\n",
+        "owner": True,
+        "mode": "0o100644",
+    }
+
+
+def test_what_is_no_file_or_folder_is_refused(scripts: Scripts, place: Path) -> None:
+    """Links to the host's files, whether the last name or on the way, pipes, sockets; nobody is waited for."""
+    found = scripts.answer(TRY + """
+place = sys.argv[1]
+code = '''import os, socket
+os.symlink("/etc/passwd", "link"), os.symlink("/etc", "folder"), os.symlink("..", "up"), os.mkfifo("pipe")
+socket.socket(socket.AF_UNIX).bind("socket")
+os.makedirs("tree/inner"), os.symlink("/etc/shadow", "tree/inner/link"), open("tree/file", "w").close()
+'''
+names = ("link", "folder", "folder/passwd", "up", "up/files/tree", "pipe", "socket", "tree",
+         "tree/inner/link",
+         "/etc/passwd", "..", "tree/../link", "", ".", "absent", "tree/file/x")
+with jail.Workdir() as work:
+    assert jail.run(["/usr/bin/python3", "-c", code], jail=work.mounted()).ok
+    for name in names:
+        for result in (attempt(work.read, name), attempt(work.copy_out, name, place + "/out"),
+                       attempt(work.write, name, "x") if name not in ("absent",) else "refused"):
+            if not str(result).startswith("refused"):
+                answer(wrong=[name, str(result)])
+    told = [attempt(work.copy_out, name, place + "/out") for name in ("link", "tree", "folder/passwd")]
+answer(told=told, left=os.listdir(place), host=os.path.exists("/etc/x"))
+""", str(place))
+    assert "wrong" not in found
+    told = [line.split(": ")[1] for line in found["told"]]
+    assert told == ["'link'", "'tree/inner/link'", "'folder/passwd'"]
+    assert found["left"] == []
+
+
+def test_limits_of_a_copy(scripts: Scripts, place: Path) -> None:
+    """Number, size together (holes count), depth; and nothing is left of a copy that was refused."""
+    found = scripts.answer(TRY + """
+place = sys.argv[1]
+code = '''import os
+os.mkdir("many")
+for n in range(20): open("many/%d" % n, "w").write("x" * 100)
+with open("hole", "w") as file: file.truncate(1 << 29)
+os.mkdir("deep")
+os.chdir("deep")
+for n in range(40): os.mkdir("d"), os.chdir("d")
+'''
+with jail.Workdir() as work:
+    assert jail.run(["/usr/bin/python3", "-c", code], jail=work.mounted()).ok
+    told = [attempt(work.copy_out, "many", place + "/a", max_files=20),
+            attempt(work.copy_out, "many", place + "/b", max_bytes=1999),
+            attempt(work.copy_out, "hole", place + "/c"),
+            attempt(work.copy_out, "deep", place + "/d"),
+            attempt(work.read, "hole"),
+            attempt(work.read, "many/1", 99)]
+    left = os.listdir(place)
+    fits = attempt(work.copy_out, "many", place + "/e", max_files=21, max_bytes=2000)
+    again = attempt(work.copy_out, "many/1", place + "/e")
+    kept = len(os.listdir(place + "/e"))
+answer(told=told, left=left, fits=fits, again=again, kept=kept)
+""", str(place))
+    assert [line.partition(": ")[2].partition(": ")[2] for line in found["told"]] == [
+        "more than 20 files and folders",
+        "more than 1999 bytes together",
+        "more than 67108864 bytes together",
+        "more than 32 folders deep",
+        "it is larger than 67108864 bytes",
+        "it is larger than 99 bytes",
+    ]
+    assert (found["left"], found["fits"], found["kept"]) == ([], None, 20)
+    assert found["again"] == "refused: 'e': is there already; nothing is overwritten"
+
+
+def test_whatever_is_in_it_is_removed(scripts: Scripts) -> None:
+    """Deeper than there are descriptors or stack frames, without rights, more names than are read at once."""
+    assert scripts.answer("""
+code = '''import os
+for n in range(3000): os.symlink("/", "l%d" % n)
+for top in ("a", "b"):
+    os.mkdir(top)
+    os.chdir(top)
+    for n in range(3000):
+        os.mkdir("d")
+        open("f", "w").close()
+        os.chdir("d")
+    os.chdir("/work")
+os.mkdir("closed"), os.mkdir("closed/inner"), os.mkdir("closed/inner/most")
+os.chmod("closed/inner/most", 0), os.chmod("closed/inner", 0), os.chmod("closed", 0), os.chmod("/work", 0)
+'''
+with jail.Workdir() as work:
+    path = os.path.dirname(os.fspath(work))
+    done = jail.run(["/usr/bin/python3", "-c", code], jail=work.mounted(), stderr=PIPE)
+answer(err=done.stderr.decode(), gone=not os.path.exists(path))
+""") == {"err": "", "gone": True}
+
+
+def test_nobody_else_reaches_it(scripts: Scripts) -> None:
+    """A jail owns the folder that it sees, and opens it to all; the folder around it stays closed."""
+    assert scripts.answer("""
+with jail.Workdir() as work:
+    jail.run(["/bin/chmod", "777", "/work"], jail=work.mounted())
+    inner, outer = os.stat(work), os.stat(os.path.dirname(os.fspath(work)))
+answer(inner=oct(inner.st_mode & 0o7777), outer=oct(outer.st_mode & 0o7777))
+""") == {"inner": "0o777", "outer": "0o700"}
+
+
+def test_a_link_that_is_swapped_while_it_is_copied_leads_nowhere(scripts: Scripts, place: Path) -> None:
+    """A jail that runs meanwhile changes a folder and a file into links to the host's, and back."""
+    secret = place / "secret"
+    secret.mkdir()
+    (secret / "file").write_text("secret")
+    scripts.launcher.user.owns(secret)
+    found = scripts.answer(TRY + """
+place = sys.argv[1]
+code = '''import os, sys
+os.mkdir("t")
+open("t/file", "w").write("own")
+os.symlink(sys.argv[1], "link"), os.symlink(sys.argv[1] + "/file", "filelink"), open("own", "w").write("own")
+print("ready", flush=True)
+while True:
+    for a, b in (("t", "keep"), ("link", "t"), ("t", "link"), ("keep", "t"),
+                 ("own", "keep"), ("filelink", "own"), ("own", "filelink"), ("keep", "own")):
+        os.rename(a, b)
+'''
+seen = set()
+with jail.Workdir() as work:
+    words = ["/usr/bin/python3", "-c", code, place + "/secret"]
+    with jail.start(words, jail=work.mounted(), stdout=PIPE) as process:
+        process.stdout.readline()
+        for number in range(200):
+            for name in ("t/file", "own"):
+                got = attempt(work.read, name)
+                seen.add(got.decode() if isinstance(got, bytes) else "refused")
+            if attempt(work.copy_out, "t", place + "/out") is None:
+                with open(place + "/out/file") as file: seen.add(file.read())
+                os.unlink(place + "/out/file"), os.rmdir(place + "/out")
+        process.kill()
+answer(seen=sorted(seen))
+""", str(place))
+    assert found == {"seen": ["own", "refused"]}
