@@ -174,6 +174,7 @@ def run(
     Raises PayloadFailed with `check` where the outcome is not ok, and what `start` and `Process.wait` raise.
     """
     stdin, stdout, stderr = checked_streams(stdin, input, stdout, stderr, capture_output)
+    encoded(input, text_form(text, encoding, errors))  # what cannot be fed is refused before the start
     with start(
         argv,
         jail=jail,

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-from jail.errors import LaunchError, SpecError
+from jail.errors import LaunchError
 from jail.launch import jailer_path, memory_file, not_started
 
 INHERIT, SAME_AS_STDOUT = -100, -2
@@ -220,10 +220,7 @@ def _clear_of(source: int, target: int, top: int, opened: list[int]) -> int:
     """The descriptor, or a copy of it out of the way of all the numbers that the jailer gets."""
     if source >= top or source == target:
         return source
-    try:
-        opened.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, top))
-    except OSError as error:
-        raise SpecError(f"descriptor {source}: {error.strerror}", "stdin, stdout or stderr") from None
+    opened.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, top))
     return opened[-1]
 
 

@@ -49,11 +49,15 @@ class Ends:
         if stream == STDOUT and number == 2:
             return SAME_AS_STDOUT
         descriptor = stream if isinstance(stream, int) else _fileno(stream)
-        if isinstance(descriptor, bool) or descriptor < 0:
-            name = ("stdin", "stdout", "stderr")[number]
+        name = ("stdin", "stdout", "stderr")[number]
+        if isinstance(stream, bool) or descriptor < 0:
             raise SpecError(
                 f"expected None, PIPE, DEVNULL, a descriptor or an open file, got {stream!r}", name
             )
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            raise SpecError(f"descriptor {descriptor}: {error.strerror}", name) from None
         return descriptor
 
     def close_theirs(self) -> None:

@@ -179,7 +179,11 @@ def _folder_of(
             yield folder, ""
             return
         names = path.split("/")
-        if not path or any(name in ("", ".", "..") for name in names) or len(names) > MAX_DEPTH:
+        if (
+            not path
+            or len(names) > MAX_DEPTH
+            or any(name in ("", ".", "..") or "\0" in name for name in names)
+        ):
             raise CopyError(path, f"expected a relative path of at most {MAX_DEPTH} plain names")
         folder = top
         for name in names if last_is_folder else names[:-1]:

@@ -1,4 +1,5 @@
-"""Every code block of the README, executed; a `text` block right after one is its output."""
+"""Every code block of the README and of the library's page, executed; a `text` block right after one is its
+output."""
 
 from __future__ import annotations
 
@@ -18,28 +19,35 @@ _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$(?P<joined>\n(?=`
 _TESTS = "scripts/test\n"  # the block that would start this test again
 
 
+README = PROJECT / "README.md"
+LIBRARY = PROJECT / "docs" / "library.md"
+
+
 @dataclass(frozen=True)
 class Block:
-    """One fenced block; `output` is what it must print, or None where the README does not say."""
+    """One fenced block; `output` is what it must print, or None where the page does not say."""
 
+    page: Path
     line: int
     language: str
     text: str
     output: str | None
 
 
-def blocks() -> list[Block]:
-    readme = (PROJECT / "README.md").read_text()
-    found = list(_BLOCK.finditer(readme))
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = list(_BLOCK.finditer(text))
     made = []
     for index, match in enumerate(found):
         output = found[index + 1]["text"] if match["joined"] else None
-        made.append(Block(readme.count("\n", 0, match.start()) + 1, match["language"], match["text"], output))
+        line = text.count("\n", 0, match.start()) + 1
+        made.append(Block(page, line, match["language"], match["text"], output))
     return made
 
 
 def executed() -> list[Block]:
-    return [block for block in blocks() if block.language != "text" and block.text != _TESTS]
+    both = [*blocks(README), *blocks(LIBRARY)]
+    return [block for block in both if block.language != "text" and block.text != _TESTS]
 
 
 @pytest.fixture
@@ -51,25 +59,40 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_every_block_is_of_a_kind_that_is_executed() -> None:
-    assert {block.language for block in blocks()} <= {"sh", "python", "text"}
-    assert [block.language for block in blocks() if block.language != "text"][:2] == ["sh", "sh"]
+    assert {block.language for page in (README, LIBRARY) for block in blocks(page)} <= {
+        "sh",
+        "python",
+        "text",
+    }
+    assert [block.language for block in blocks(README) if block.language != "text"][:2] == ["sh", "sh"]
     assert len(executed()) >= 5
 
 
-@pytest.mark.parametrize("block", executed(), ids=lambda block: f"line-{block.line}")
+@pytest.mark.parametrize("block", executed(), ids=lambda block: f"{block.page.stem}-{block.line}")
 def test_block(block: Block, checkout: Path, require: Callable[[str], None]) -> None:
     require("userns")
-    starts = {"sh": ["/bin/sh", "-eu", "-c"], "python": [str(PROJECT / ".venv/bin/python3"), "-c"]}
-    command = starts[block.language]
-    done = subprocess.run([*command, block.text], cwd=checkout, stdin=subprocess.DEVNULL, capture_output=True,
-                          env={**os.environ, "HOME": str(checkout)}, text=True, check=False)
+    starts = {"sh": ["/bin/sh", "-eu"], "python": [str(PROJECT / ".venv/bin/python3")]}
+    script = checkout / "block"
+    script.write_text(block.text)
+    done = subprocess.run([*starts[block.language], str(script)], cwd=checkout, stdin=subprocess.DEVNULL,
+                          capture_output=True, env={**os.environ, "HOME": str(checkout)}, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
     if block.output is not None:
         assert done.stdout == block.output
 
 
+def test_the_types_of_the_examples_are_right(tmp_path: Path) -> None:
+    for number, block in enumerate(block for block in executed() if block.language == "python"):
+        (tmp_path / f"example_{number}.py").write_text(block.text)
+    command = [str(PROJECT / ".venv/bin/mypy"), "--strict", "--config-file", str(PROJECT / "pyproject.toml")]
+    done = subprocess.run([*command, *sorted(tmp_path.glob("*.py"))], cwd=PROJECT, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_command_for_the_tests_is_the_one_that_ci_runs() -> None:
     """It is not executed here, where it would start this test again: it is what is running, if CI is."""
-    assert [block.text for block in blocks() if block.language == "sh"][1] == _TESTS
+    assert [block.text for block in blocks(README) if block.language == "sh"][1] == _TESTS
     last = (PROJECT / ".ci/run").read_text().splitlines()[-1]
     assert last.endswith('exec scripts/test "$@"')

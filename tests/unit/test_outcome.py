@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -38,6 +39,12 @@ def test_the_documented_line() -> None:
     )
     assert outcome.ok
     assert outcome.check() is outcome
+
+
+def test_what_was_captured_is_not_the_supervisors_to_tell() -> None:
+    outcome = dataclasses.replace(Outcome.from_json(LINE), stdout=b"\xff", stderr="text")
+    assert json.loads(outcome.to_json()) == json.loads(LINE)
+    assert Outcome.from_json(LINE[:-1] + ',"stdout":"forged"}').stdout is None
 
 
 def test_a_line_survives_both_ways() -> None:

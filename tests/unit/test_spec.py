@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +131,67 @@ def test_variations_are_made_by_replace() -> None:
     assert box.limits.pids is None
     with pytest.raises(SpecError):
         dataclasses.replace(box, hostname="")
+
+
+def test_variations_by_method() -> None:
+    box = (
+        Jail.default()
+        .with_bind("/a")
+        .with_bind("/b", "/c", writable=True, optional=True)
+        .with_tmpfs("/d", "1M")
+        .with_tmpfs("/e")
+        .with_env(A="1", B=None)
+        .with_env(A="2")
+        .with_limits(memory="64M", pids=3)
+        .with_limits(timeout="1.5s")
+    )
+    assert box == Jail(
+        mounts=(Bind("/a", "/a"), Bind("/b", "/c", True, True), Tmpfs("/d", 1 << 20), Tmpfs("/e")),
+        env=(("B", None), ("A", "2")),
+        limits=Limits(memory=64 << 20, pids=3, timeout=1.5),
+    )
+    assert box.with_limits(memory=None).limits == Limits(pids=3, timeout=1.5)
+    assert Jail.default() == Jail()
+
+
+def test_relative_sources_are_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Jail().with_bind(Path("x"), "/x").mounts == (Bind(f"{tmp_path}/x", "/x"),)
+
+
+@pytest.mark.parametrize(
+    ("act", "field"),
+    [
+        (lambda: Jail().with_bind("/a").with_bind("/b", "/a"), "mounts"),
+        (lambda: Jail().with_bind("/a", "b"), "bind target"),
+        (lambda: Jail().with_tmpfs("/a", "big"), "limits.tmp_size"),
+        (lambda: Jail().with_limits(memory="much"), "limits.memory"),
+        (lambda: Jail().with_env(**{"A=B": "c"}), "env"),
+    ],
+)
+def test_variations_that_make_no_sense(act: Callable[[], Jail], field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        act()
+    assert caught.value.field == field
+
+
+def test_a_jail_from_a_configuration_file(tmp_path: Path) -> None:
+    file = tmp_path / "jail.toml"
+    file.write_text('memory = "64M"\nro-bind = ["data:/data"]\nenv = ["A=b"]\nno-shm = true\n')
+    assert Jail.from_toml(file) == Jail(
+        mounts=(Bind(f"{tmp_path}/data", "/data"),),
+        env=(("A", "b"),),
+        limits=Limits(memory=64 << 20),
+        without=frozenset({"shm"}),
+    )
+    for text, words in (
+        ("memroy = 1\n", "unknown key 'memroy'; did you mean 'memory'"),
+        ('outcome = "x"\n', "outcome: is for the command"),
+        ('memory = "much"\n', "memory: 'much' is not a size"),
+        ("memory =\n", "not valid TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SpecError, match=words):
+            Jail.from_toml(str(file))
+    with pytest.raises(SpecError, match="cannot read"):
+        Jail.from_toml(tmp_path / "absent")
