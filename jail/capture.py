@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
+from jail.errors import SpecError
+
 MAX_OUTPUT = 16 << 20
 """Bytes that are kept of each captured stream unless something else is asked for."""
 
@@ -23,6 +25,8 @@ class Capture:
     """What arrives on one descriptor, up to `most` bytes of it."""
 
     def __init__(self, descriptor: int, most: int) -> None:
+        if most < 0:
+            raise SpecError(f"expected a number of bytes, got {most!r}", "max_output")
         os.set_blocking(descriptor, False)  # our end: the other has a description of its own
         self.descriptor = descriptor
         self.most = most

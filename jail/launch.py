@@ -3,6 +3,7 @@ spawn.py."""
 
 from __future__ import annotations
 
+import errno
 import os
 
 from jail.errors import LaunchError, SpecError, UnsupportedError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jail.spec import Jail
     from seccomp import Program
 
+ABOUT_THE_FILE = (errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.EPERM)
 JAILER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jailer", "jailer")
 
 
@@ -76,7 +78,7 @@ def not_started(error: OSError) -> LaunchError:
         f"cannot start the jailer {JAILER!r}: {error.strerror}",
         "jailer",
         error.errno or 0,
-        "reinstall pyjail-linux for this machine",
+        "reinstall pyjail-linux for this machine" if error.errno in ABOUT_THE_FILE else "",
         JAILER,
     )
 

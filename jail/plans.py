@@ -93,7 +93,7 @@ def _own_cgroups() -> bytes:
     """Where this process is; somebody may move it."""
     try:
         descriptor = os.open("/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:  # no /proc
         return b""
     try:
         return os.read(descriptor, 1 << 16)

@@ -106,7 +106,7 @@ class OneShot:
             pid = os.posix_spawn(
                 path,
                 ["jailer", "run-fd", str(text), *words],
-                os.environ,
+                os.environb,
                 file_actions=actions,
                 setsigmask=PASSED_ON,
                 setsigdef=[signal.SIGTERM],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from jailed.test_kill import ORPHANS
@@ -148,6 +149,48 @@ except KeyboardInterrupt:
     except ChildProcessError:
         answer(gone=True)
 """) == {"gone": True}
+
+
+def watching(scripts: Scripts, *lines: str) -> bytes:
+    """The plan of a payload that would not end, with more lines."""
+    words = ["plan", "--pass-fd", "1000", "--", "/bin/sleep", "1000"]
+    plan = scripts.launcher.run(*words).stdout
+    return plan.replace(b"\nend\n", "".join(f"\n{line}" for line in lines).encode() + b"\nend\n")
+
+
+def test_any_of_two_signs_ends_the_jail(scripts: Scripts, place: Path) -> None:
+    """A pipe that is closed, or written to: for callers that are not the library."""
+    for act in ("close", "write"):
+        ends = [os.pipe(), os.pipe()]
+        readers = [os.dup2(ends[0][0], 1001), os.dup2(ends[1][0], 1002)]
+        passed = os.dup2(ends[0][0], 1000)
+        (place / "plan").write_bytes(watching(scripts, "life-fd 1001", "life-fd 1002"))
+        given = [passed, *readers]
+        with scripts.launcher.popen(
+            "run", str(place / "plan"), program=scripts.launcher.installation.jailer, pass_fds=given
+        ) as jailer:
+            os.close(ends[1][1]) if act == "close" else os.write(ends[1][1], b"x")
+            assert jailer.wait() == 137
+        for number in {*readers, passed, ends[0][0], ends[0][1], ends[1][0]}:
+            os.close(number)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("life-fd 1003", b"cannot watch descriptor 1003: bad file descriptor"),
+        ("life-fd 1000", b"cannot watch descriptor 1000: invalid argument"),
+    ],
+)
+def test_signs_that_cannot_be_watched(scripts: Scripts, place: Path, line: str, words: bytes) -> None:
+    (place / "plan").write_bytes(watching(scripts, line))
+    passed = os.dup2(os.open(os.devnull, os.O_RDONLY), 1000)
+    done = scripts.launcher.run(
+        "run", str(place / "plan"), program=scripts.launcher.installation.jailer, pass_fds=[passed]
+    )
+    os.close(passed)
+    assert done.returncode == 125
+    assert words in done.stderr
 
 
 @pytest.mark.slow

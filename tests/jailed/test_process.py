@@ -307,6 +307,26 @@ answer(out=done.stdout, err=done.stderr, status=done.returncode, kept=len(kept))
 """) == {"out": "printed\n", "err": "", "status": 0, "kept": 2}
 
 
+def test_a_caller_without_descriptors_left_loses_none(scripts: Scripts) -> None:
+    """Whichever of the descriptors of a start is one too many, the others are closed again."""
+    assert scripts.answer("""
+import errno, resource
+jail.run(["/bin/true"], capture_output=True)  # all is imported
+before = os.listdir("/proc/self/fd")
+errors, runs = set(), 0
+for more in range(24):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3 + more, 4096))
+    try:
+        runs += jail.run(["/bin/true"], input=b"x", capture_output=True).ok
+    except OSError as error:
+        errors.add(error.errno)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+after = os.listdir("/proc/self/fd")
+known = {errno.EMFILE, errno.EINVAL}  # the second where F_DUPFD may not go as high
+answer(same=before == after, errors=bool(errors) and errors <= known, some=0 < runs < 24)
+""") == {"same": True, "errors": True, "some": True}
+
+
 @pytest.mark.slow
 def test_a_thousand_runs_leave_nothing_in_the_caller(scripts: Scripts) -> None:
     found = scripts.answer("""

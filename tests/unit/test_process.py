@@ -28,6 +28,7 @@ from jail.streams import Ends
         ({"stderr": -7}, "stderr: expected None, PIPE"),
         ({"stdout": True}, "stdout: expected None, PIPE"),
         ({"stdin": 999}, "descriptor 999: Bad file descriptor"),
+        ({"capture_output": True, "max_output": -1}, "max_output: expected a number of bytes"),
         ({"jail": {}}, "jail: expected a Jail"),
         ({"jail": Jail(pass_fds=(999,))}, "pass_fds: descriptor 999"),
     ],
