@@ -137,10 +137,14 @@ class Jail:
         kept = tuple(pair for pair in self.env if pair[0] not in values)
         return _changed(self, env=(*kept, *values.items()))
 
-    def with_limits(self, **limits: str | int | float | None) -> Jail:
+    def with_limits(
+        self, *, rlimits: Iterable[str | Rlimit] | None = None, **limits: str | int | float | None
+    ) -> Jail:
         """With these limits, numbers or texts such as `memory="256M", timeout="1.5s"`, and the others as
         they are; None is the default policy's. See Limits."""
         now: dict[str, Any] = {name: getattr(self.limits, name) for name in Limits.__match_args__}
+        if rlimits is not None:
+            now["rlimits"] = rlimits
         return _changed(self, limits=parse_limits(**{**now, **limits}))
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from support.scripts import Scripts
 
 STARTED = """
 words = ["/bin/sh", "-c", "setsid sleep 1000 & trap '' TERM; echo ready; sleep 1000"]
-process = jail.start(words, stdout=PIPE)
+process = jail.start(words, jail=box, stdout=PIPE)
 process.stdout.readline()
 """
 ENDINGS = {
@@ -31,9 +31,10 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", [*ENDINGS, "killed, with a relay"])
 def test_the_jail_ends_with_its_caller(scripts: Scripts, ending: str) -> None:
-    code = STARTED + "print('ready', flush=True)\nsys.stdin.readline()\n" + ENDINGS[ending]
+    code = "box = Jail().with_limits(max_output='1G')\n" if "relay" in ending else "box = Jail()\n"
+    code += STARTED + "print('ready', flush=True)\nsys.stdin.readline()\n" + ENDINGS[ending.partition(",")[0]]
     caller, line = scripts.started(code)
     with caller:
         assert line == b"ready\n"
@@ -48,7 +49,7 @@ def test_the_jail_ends_with_its_caller(scripts: Scripts, ending: str) -> None:
 
 def test_a_forked_child_keeps_no_jail_alive(scripts: Scripts) -> None:
     """It has copies of all descriptors that its parent had."""
-    code = STARTED + """
+    code = "box = None\n" + STARTED + """
 child = os.fork()
 if child == 0:
     signal.pause()

@@ -88,7 +88,7 @@ answer(sleeps=attempt(f.sleeps, jail=Jail().with_limits(timeout="1s")), quits=at
 """) == {
         "sleeps": ["PayloadFailed", "the payload ran out of its wall time (signal 15)"],
         "quits": ["PayloadFailed", "the payload exited with status 5"],
-        "large": ["PayloadFailed", "the payload wrote more than it may"],
+        "large": ["PayloadFailed", "the payload put out too much"],
         "fits": 3_000_000,
         "python": "PayloadFailed",
     }

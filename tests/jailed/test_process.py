@@ -107,8 +107,30 @@ except jail.PayloadFailed as error:
         ["exited", True, 5, 0],
         ["output-exceeded", False, 5, 0],
     ]
-    assert "wrote more than it may" in found["error"]
+    assert "put out too much" in found["error"]
     assert found["kept"] == "y\ny\ny\ny\ny"
+
+
+def test_limits_of_the_jail_on_its_output(scripts: Scripts) -> None:
+    """Held by the supervisor, which then stands between the jail and the caller's pipes."""
+    assert scripts.answer("""
+box = Jail().with_limits(max_output=100)
+much = jail.run(["/usr/bin/yes"], jail=box, capture_output=True)
+idle = jail.run(["/bin/sh", "-c", "echo x; sleep 1000"], jail=Jail().with_limits(idle_timeout="300ms", grace=0),
+                capture_output=True)
+data = os.urandom(1 << 20)
+fits = jail.run(["/bin/cat"], jail=Jail().with_limits(max_output="1M"), input=data, capture_output=True)
+with jail.start(["/usr/bin/yes"], jail=Jail().with_limits(max_output="1G"), stdout=PIPE) as process:
+    process.stdout.read(10)
+    process.kill()
+answer(much=[much.status, len(much.stdout)], idle=[idle.status, idle.stdout.decode()],
+       fits=[fits.status, fits.stdout == data], killed=process.outcome.status)
+""") == {
+        "much": ["output-exceeded", 100],
+        "idle": ["idle-timed-out", "x\n"],
+        "fits": ["exited", True],
+        "killed": "killed",
+    }
 
 
 def test_a_timeout_kills_and_tells_what_was_read(scripts: Scripts) -> None:

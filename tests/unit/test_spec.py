@@ -143,14 +143,17 @@ def test_variations_by_method() -> None:
         .with_env(A="1", B=None)
         .with_env(A="2")
         .with_limits(memory="64M", pids=3)
-        .with_limits(timeout="1.5s")
+        .with_limits(timeout="1.5s", rlimits=["locks=5"])
+        .with_limits(cpuset="0-1")
     )
     assert box == Jail(
         mounts=(Bind("/a", "/a"), Bind("/b", "/c", True, True), Tmpfs("/d", 1 << 20), Tmpfs("/e")),
         env=(("B", None), ("A", "2")),
-        limits=Limits(memory=64 << 20, pids=3, timeout=1.5),
+        limits=Limits(
+            memory=64 << 20, pids=3, timeout=1.5, cpuset="0-1", rlimits=(("locks", 5, 5),)
+        ),
     )
-    assert box.with_limits(memory=None).limits == Limits(pids=3, timeout=1.5)
+    assert box.with_limits(memory=None, cpuset=None, rlimits=()).limits == Limits(pids=3, timeout=1.5)
     assert Jail.default() == Jail()
 
 
