@@ -116,8 +116,8 @@ def test_limits_of_the_jail_on_its_output(scripts: Scripts) -> None:
     assert scripts.answer("""
 box = Jail().with_limits(max_output=100)
 much = jail.run(["/usr/bin/yes"], jail=box, capture_output=True)
-idle = jail.run(["/bin/sh", "-c", "echo x; sleep 1000"], jail=Jail().with_limits(idle_timeout="300ms", grace=0),
-                capture_output=True)
+box = Jail().with_limits(idle_timeout="300ms", grace=0)
+idle = jail.run(["/bin/sh", "-c", "echo x; sleep 1000"], jail=box, capture_output=True)
 data = os.urandom(1 << 20)
 fits = jail.run(["/bin/cat"], jail=Jail().with_limits(max_output="1M"), input=data, capture_output=True)
 with jail.start(["/usr/bin/yes"], jail=Jail().with_limits(max_output="1G"), stdout=PIPE) as process:
