@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SECONDS = 180  # nothing is measured by it: only a hung test takes as long
+# Nothing is measured by it: only a hung test takes as long. An emulated machine needs more.
+SECONDS = 180 * int(os.environ.get("PYJAIL_PATIENCE", "1"))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.installation import Installation, build_module
+from support.installation import Installation, make_program
 from support.launcher import Launcher
 from support.users import User
 
@@ -21,7 +21,7 @@ def old_kernel() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pyjail-old-") as folder:
         Path(folder).chmod(0o755)
         program = Path(folder, "jailer")
-        build_module().compile_jailer(program, variant="fault")
+        make_program(program, variant="fault")
         yield program
 
 

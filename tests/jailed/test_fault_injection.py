@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.installation import build_module
+from support.installation import make_program
 from support.launcher import Launcher
 from support.processes import cgroup_folders
 
@@ -34,7 +34,7 @@ def faulty() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pyjail-faulty-") as folder:
         os.chmod(folder, 0o755)
         program = Path(folder, "jailer")
-        build_module().compile_jailer(program, variant="fault")
+        make_program(program, variant="fault")
         yield program
 
 

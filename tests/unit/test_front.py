@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from support.installation import build_module
+from support.installation import build_module, make_program
 
 from jail.plan import escape
 
@@ -57,7 +57,7 @@ class Front:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = tmp_path_factory.mktemp("front") / "pyjail"
-    build_module().compile_jailer(built, front=True)
+    make_program(built, front=True)
     return built
 
 

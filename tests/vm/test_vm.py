@@ -1,0 +1,30 @@
+"""What another kernel, cgroup v2, systemd and AppArmor make of the jails: tests that run in virtual machines.
+
+Each machine is started once; each file that runs in it is a test here. It fails if one of its tests failed
+there, if one was skipped for a reason that is no property of the machine, or if some of them did not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from vm.legs import LEGS, Leg, Results
+
+CASES = [
+    pytest.param(leg, file, id=f"{leg.name}-{file}", marks=[pytest.mark.slow] * leg.slow)
+    for leg in LEGS
+    for file in leg.files
+]
+
+
+@pytest.mark.parametrize(("leg", "file"), CASES)
+def test_inside(leg: Leg, file: str, ran: Callable[[Leg], Results], collected: dict[str, set[str]]) -> None:
+    results = ran(leg)
+    print(results.said, results.output, sep="\n")
+    cases = results.of(file)
+    assert [f"{case.name}: {case.message}" for case in cases if case.outcome == "failed"] == []
+    skipped = {case.message for case in cases if case.outcome == "skipped"}
+    assert skipped <= set(leg.skips)
+    assert {case.name for case in cases} == collected[file]
+    assert any(case.outcome == "passed" for case in cases)
