@@ -15,7 +15,7 @@ import pytest
 from support import users
 from support.features import no_memory_cgroup
 from support.features import require as _require
-from support.installation import Installation, installed
+from support.installation import Installation, installed, make_program
 from support.launcher import Completed, Launcher
 from support.users import User
 
@@ -36,6 +36,16 @@ def installation() -> Iterator[Installation]:
     """The programs under test, where every user may read them."""
     with installed() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def faulty() -> Iterator[Path]:
+    """The jailer that fails, or finds the kernel older than it is, where the environment says so."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-faulty-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder, "jailer")
+        make_program(program, variant="fault")
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 #include "audit.h"
 #include "run.h"
 #include "text.h"
+#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -78,6 +79,12 @@ bool confine_limits(const struct plan *plan, struct failure *f)
 #define RULE_PATH_BENEATH 1
 #define CREATE_RULESET_VERSION 1
 
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#else
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
+
 struct ruleset {
     uint64_t access_fs, access_net, scoped;
 };
@@ -116,12 +123,46 @@ static long add_inherited(int ruleset, int fd, uint64_t handled)
     return done == -EBADFD ? 0 : done; /* a memfd or the like: no rule applies to it, nor is one needed */
 }
 
+/* Whether a descriptor leads to a regular file whose content it does not let one change at will. */
+static bool guards_content(int fd)
+{
+    struct stat st;
+    long flags = SYS(__NR_fcntl, fd, F_GETFL);
+    return flags >= 0 && sys_fstat(fd, &st) == 0 && S_FORMAT(st.st_mode) == S_REGULAR &&
+           ((flags & O_ACCMODE) == O_RDONLY || flags & O_APPEND);
+}
+
+/* truncate(2) by /proc/self/fd asks no descriptor, and Landlock learnt of it with its third ABI only (Linux 6.2).
+ * Where it could cut an inherited file, an older kernel refuses it everywhere: ftruncate(2) remains. */
+static long refuse_truncate(const struct plan *plan)
+{
+    static struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~0x40000000U), /* x32 has the same numbers */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_truncate, 3, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 92, 1, 0), /* truncate and truncate64, of i386 and of 32-bit Arm */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 193, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {COUNT(filter), filter};
+    bool needed = guards_content(0) || guards_content(1) || guards_content(2);
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        needed |= guards_content(plan->pass_fds[i]);
+    return needed ? SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) : 0;
+}
+
 bool confine_landlock(const struct plan *plan, struct failure *f)
 {
     if (plan->rule_count == 0)
         return true;
     unsigned line = plan->rules[0].line;
     long abi = SYS(__NR_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
+    if (abi >= 3 && fault_lacks("landlock_truncate"))
+        abi = 2;
     if (abi < 0 && !plan->landlock_required && !step_fault(STEP_LANDLOCK))
         return true;
     TRY(f, STEP_LANDLOCK, line, abi);
@@ -147,6 +188,8 @@ bool confine_landlock(const struct plan *plan, struct failure *f)
     for (unsigned i = 0; i < plan->pass_fd_count; i++)
         TRY(f, STEP_LANDLOCK, line, add_inherited((int)ruleset, plan->pass_fds[i], all));
     TRY(f, STEP_LANDLOCK, line, SYS(__NR_landlock_restrict_self, ruleset, 0));
+    if (abi < 3)
+        TRY(f, STEP_LANDLOCK, line, refuse_truncate(plan));
     sys_close((int)ruleset);
     return true;
 }

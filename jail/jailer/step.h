@@ -75,7 +75,7 @@ struct failure {
 /* For the fault-injection build: whether this step is the one that must fail now. */
 #ifdef PYJAIL_FAULT
 bool step_fault(enum step step);
-bool fault_lacks(const char *call); /* as if the kernel had no such call: PYJAIL_FAULT_LACKS */
+bool fault_lacks(const char *call); /* as if the kernel had no such thing: PYJAIL_FAULT_LACKS */
 void step_fault_select(char **envp);
 #else
 static inline bool step_fault(enum step step)

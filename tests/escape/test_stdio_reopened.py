@@ -78,6 +78,31 @@ attempt(os.setxattr, 0, "user.owned", b"yes")
         assert state(precious) == before
 
 
+def test_an_older_landlock_does_not_let_it_be_cut(pyjail: Launcher, precious: Path, faulty: Path) -> None:
+    """Before Linux 6.2 Landlock knew nothing of truncate(2)."""
+    plan = pyjail.run("plan", "--", *pyjail.words(ATTACK, "0")[2:])
+    precious.with_name("plan").write_bytes(plan.stdout)
+    with precious.open("rb") as file:
+        result = pyjail.run(
+            *("run", str(precious.with_name("plan"))),
+            program=faulty,
+            env={"PYJAIL_FAULT_LACKS": "landlock_truncate"},
+            stdin=file,
+        )
+    assert b'"truncate": "EACCES"' in result.stderr
+    assert precious.read_bytes() == b"precious content\n"
+
+
+def test_files_inside_can_be_cut(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    """The older kernel refuses truncate(2) only beside an inherited file that it could cut."""
+    code = "open('a', 'w').write('abc'); os.truncate('a', 1); answer(size=os.path.getsize('a'))"
+    plan = pyjail.run("plan", "--", *pyjail.words(code)[2:])
+    (place / "plan").write_bytes(plan.stdout)
+    lacks = {"PYJAIL_FAULT_LACKS": "landlock_truncate"}
+    result = pyjail.run("run", str(place / "plan"), program=faulty, env=lacks)
+    assert result.answer == {"size": 1}
+
+
 def test_an_append_only_log_cannot_be_cut_or_read(pyjail: Launcher, precious: Path) -> None:
     with precious.open("ab") as file:
         result = pyjail.python(ATTACK + "\nfound['ro'] == 'ok' and os.write(1, b'READ IT')", "1", stdout=file)

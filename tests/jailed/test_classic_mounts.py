@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from support.installation import Installation, make_program
+from support.installation import Installation
 from support.launcher import Launcher
 from support.users import User
 
 # /dev has mounts of its own below it on every host: /dev/pts at least.
 OPTIONS = ("--ro-bind", "/dev:/mnt/host-dev")
-
-
-@pytest.fixture(scope="module")
-def old_kernel() -> Iterator[Path]:
-    """The jailer that can be told what the kernel lacks."""
-    with tempfile.TemporaryDirectory(prefix="pyjail-old-") as folder:
-        Path(folder).chmod(0o755)
-        program = Path(folder, "jailer")
-        make_program(program, variant="fault")
-        yield program
 
 
 def mounts(pyjail: Launcher, program: Path, place: Path, lacking: str) -> list[tuple[str, str, str]]:
@@ -36,22 +23,22 @@ def mounts(pyjail: Launcher, program: Path, place: Path, lacking: str) -> list[t
     return sorted({words[4]: (words[4], words[5], words[6]) for words in lines}.values())
 
 
-def test_same_flags_without_mount_setattr(pyjail: Launcher, old_kernel: Path, place: Path) -> None:
-    new = mounts(pyjail, old_kernel, place, "")
-    assert mounts(pyjail, old_kernel, place, "mount_setattr") == new
+def test_same_flags_without_mount_setattr(pyjail: Launcher, faulty: Path, place: Path) -> None:
+    new = mounts(pyjail, faulty, place, "")
+    assert mounts(pyjail, faulty, place, "mount_setattr") == new
     below = [(point, flags) for point, flags, _ in new if point.startswith("/mnt/host-dev/")]
     assert below, "no mount below the bound folder: this test shows nothing"
     assert all({"ro", "nosuid", "nodev"} <= set(flags.split(",")) for _, flags in below)
 
 
 def test_owner_mapping_has_no_classic_form(
-    installation: Installation, root_user: User, old_kernel: Path, tmp_path: Path
+    installation: Installation, root_user: User, faulty: Path, tmp_path: Path
 ) -> None:
     """A writable bind of root needs an idmapped mount; without it the run is refused, not weakened."""
     pyjail = Launcher(installation, root_user)
     plan = pyjail.run("plan", "--bind", f"{tmp_path}:/data", "--", "/bin/true")
     (tmp_path / "plan").write_bytes(plan.stdout)
     lacks = {"PYJAIL_FAULT_LACKS": "mount_setattr"}
-    result = pyjail.run("run", str(tmp_path / "plan"), program=old_kernel, env=lacks)
+    result = pyjail.run("run", str(tmp_path / "plan"), program=faulty, env=lacks)
     assert result.returncode == 125
     assert b"cannot map the owner of" in result.stderr

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from support.installation import make_program
 from support.launcher import Launcher
 from support.processes import cgroup_folders
 
@@ -26,16 +22,6 @@ NOT_REACHED = {
 }
 AUDIT_ONLY = {"audit", "listener"}
 AUDIT = [pytest.param((), id="unaudited"), pytest.param(("--audit",), id="audited")]
-
-
-@pytest.fixture(scope="module")
-def faulty() -> Iterator[Path]:
-    """The jailer built to fail."""
-    with tempfile.TemporaryDirectory(prefix="pyjail-faulty-") as folder:
-        os.chmod(folder, 0o755)
-        program = Path(folder, "jailer")
-        make_program(program, variant="fault")
-        yield program
 
 
 def steps(program: Path) -> list[str]:

@@ -212,8 +212,8 @@ def test_ctrl_z_and_bg(pyjail):
 
 def test_resizing(pyjail):
     code = (
-        "import os,signal,sys; signal.signal(28, lambda *a: print(*os.get_terminal_size(0), flush=True));"
-        "print('u'+'p', flush=True); sys.stdin.readline()"
+        "import os,signal,sys; signal.pthread_sigmask(0, [28]); print('u'+'p', flush=True);"
+        "signal.sigwait([28]); print(*os.get_terminal_size(0), flush=True); sys.stdin.readline()"
     )
     with Terminal(pyjail) as terminal:
         terminal.line(f'"$pyjail" run -- /usr/bin/python3 -I -S -c "{code}"')

@@ -1,4 +1,4 @@
-"""Makes the machines' disks: a distribution's root from its own packages, its kernel; a copy of the checkout."""
+"""Makes the machines' disks: a distribution's root, from its own packages, and a copy of the checkout."""
 
 from __future__ import annotations
 

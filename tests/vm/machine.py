@@ -49,7 +49,7 @@ def prepare() -> None:
 
 
 def qemu(words: argparse.Namespace, folder: Path, data: Path, console: Path, status: int) -> list[str]:
-    """The emulator's command line. In there ttyS0 is the console, ttyS1 our stdout, ttyS2 tells how it goes."""
+    """The emulator's command line. ttyS0 is the console, ttyS1 our stdout, ttyS2 tells how it goes."""
     kernel = (
         f"root=PARTUUID={PARTUUID} rw rootwait console=ttyS0 quiet panic=-1 mitigations=off audit=0"
         " random.trust_cpu=on 8250.nr_uarts=4 systemd.show_status=0 net.ifnames=0"
