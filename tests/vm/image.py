@@ -52,8 +52,8 @@ def say(text: str) -> None:
 
 def recipe(suite: str) -> str:
     """What an image of `suite` is made of, as a hash."""
-    digest = hashlib.sha256()
-    for path in sorted([Path(__file__), HERE / "customize", *(HERE / "guest").rglob("*")]):
+    digest = hashlib.sha256(f"{SUITES[suite]} {PACKAGES} {PARTUUID}".encode())
+    for path in sorted([HERE / "customize", *(HERE / "guest").rglob("*")]):
         if path.is_file():
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return f"{suite} {digest.hexdigest()}"
@@ -97,7 +97,7 @@ def _make(suite: str, out: Path) -> None:
     words = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
     words += [f"--include={','.join(PACKAGES)}", f"--components={spec.components}"]
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *words,
+        ["mmdebstrap", "--quiet", "--mode=root", "--aptopt=APT::Sandbox::User \"root\"", "--variant=minbase", *words,
          f"--customize-hook={HERE / 'customize'}", suite, root],
         env={**os.environ, "PYJAIL_VM_OUT": str(out), "PYJAIL_VM_KERNEL": spec.kernel},
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr,
