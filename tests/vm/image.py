@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+KEYS = Path("usr/share/keyrings/ubuntu-archive-keyring.gpg")
 PARTUUID = "79a7a61c-01"
 PROGRAMS = {"jailer": [], "jailer-fault": ["--variant", "fault"], "pyjail": ["--front"]}
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".vm", "build", "*.egg-info", "__pycache__", ".*_cache")
@@ -33,16 +34,20 @@ class CannotRunError(Exception):
 
 
 class Suite(NamedTuple):
-    """What an image is made of, and the disk that its kernel reads without an initramfs."""
+    """What an image is made of, the disk that its kernel reads without an initramfs, and in which other
+    suite the keys of its packages are."""
 
     components: str
     kernel: str
     disk: str
+    extra: tuple[str, ...] = ()
+    keys_of: str | None = None
 
 
 SUITES = {
-    "trixie": Suite("main", "linux-image-cloud-amd64", "nvme"),
-    "bookworm": Suite("main", "linux-image-cloud-amd64", "nvme"),
+    "trixie": Suite("main", "linux-image-cloud-amd64", "nvme,serial={0},drive={0}", ("ubuntu-keyring",)),
+    "bookworm": Suite("main", "linux-image-cloud-amd64", "nvme,serial={0},drive={0}"),
+    "noble": Suite("main,universe", "linux-image-virtual", "virtio-blk-pci,drive={0}", keys_of="trixie"),
 }
 
 
@@ -95,13 +100,17 @@ def _make(suite: str, out: Path) -> None:
     spec = SUITES[suite]
     root = out / "root"
     words = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
-    words += [f"--include={','.join(PACKAGES)}", f"--components={spec.components}"]
+    words += [f"--include={','.join(PACKAGES + spec.extra)}", f"--components={spec.components}"]
+    words += [f"--customize-hook={HERE / 'customize'}", '--aptopt=APT::Sandbox::User "root"']
+    if spec.keys_of:
+        words.append(f"--keyring={image(spec.keys_of) / KEYS.name}")
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--mode=root", "--aptopt=APT::Sandbox::User \"root\"", "--variant=minbase", *words,
-         f"--customize-hook={HERE / 'customize'}", suite, root],
+        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *words, suite, root],
         env={**os.environ, "PYJAIL_VM_OUT": str(out), "PYJAIL_VM_KERNEL": spec.kernel},
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr,
     )  # fmt: skip
+    if (root / KEYS).exists():
+        shutil.copy(root / KEYS, out)
     disk = out / "root.ext4"
     options = ["-O", "^has_journal,^metadata_csum", "-E", "root_owner=0:0,offset=1048576"]
     _make_ext4(disk, root, "2000M", *options)

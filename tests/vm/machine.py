@@ -56,14 +56,13 @@ def qemu(words: argparse.Namespace, folder: Path, data: Path, console: Path, sta
         f" systemd.unit=command@{words.user}.service"
     )
     root = f"file={folder / 'root.ext4'},format=raw,if=none,id=root,snapshot=on"
+    disk = SUITES[words.suite].disk
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         # Not KVM, which is not everywhere and not everywhere able to. QEMU 7.2 is wrong about cmpxchg16b.
         *("-M", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off,cx16=off"),
-        *("-smp", "2", "-m", str(words.memory), "-device", "nvme,id=nvme,serial=vm"),
-        *("-drive", root, "-device", "nvme-ns,drive=root,nsid=1,bus=nvme"),
-        *("-drive", f"file={data},format=raw,if=none,id=data"),
-        *("-device", "nvme-ns,drive=data,nsid=2,bus=nvme"),
+        *("-smp", "2", "-m", str(words.memory), "-drive", root, "-device", disk.format("root")),
+        *("-drive", f"file={data},format=raw,if=none,id=data", "-device", disk.format("data")),
         *("-serial", f"file:{console}"),
         *("-chardev", "stdio,id=output,signal=off", "-serial", "chardev:output"),
         *("-add-fd", f"fd={status},set=1", "-chardev", "file,id=status,append=on,path=/dev/fdset/1"),
@@ -148,7 +147,7 @@ def parse() -> argparse.Namespace:
     description, _, rest = (__doc__ or "").partition("\n\n")
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("scripts/vm", None, description, rest, formatter_class=plain)
-    suites = "Debian trixie (kernel 6.12, the default) or bookworm (6.1)"
+    suites = "Debian trixie (kernel 6.12, the default), bookworm (6.1), or Ubuntu noble (6.8)"
     parser.add_argument("--suite", choices=SUITES, default="trixie", help=suites)
     users = "root (the default); tester, who has subordinate ids; nosub, who has none"
     parser.add_argument("--user", choices=["root", "tester", "nosub"], default="root", help=users)
