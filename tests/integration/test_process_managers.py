@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from support.processes import alive_after, descendants, hold
 SUPERVISORD = "/usr/bin/supervisord"
 SYSTEMD = Path("/run/systemd/system")
 SH = ("/bin/sh", "-c")
+NUMBERS = itertools.count()
 
 
 class Supervisor:
@@ -146,40 +148,85 @@ def test_a_signal_through_supervisorctl(pyjail, place, compiled):
         os.close(reader)
 
 
-needs_systemd = pytest.mark.skipif(not SYSTEMD.is_dir(), reason="no systemd runs here")
+class Systemd:
+    """The systemd that serves a user: root's is the machine's own, an ordinary user's that of the session."""
+
+    def __init__(self, pyjail, place: Path) -> None:
+        runtime = Path("/run/user", str(pyjail.user.uid))
+        if not SYSTEMD.is_dir():
+            pytest.skip("no systemd runs here")
+        if not pyjail.user.is_root and not (runtime / "systemd" / "private").exists():
+            pytest.skip("the user has no session with a systemd")
+        self.pyjail = pyjail
+        self.options = {"env": {} if pyjail.user.is_root else {"XDG_RUNTIME_DIR": str(runtime)}}
+        self.scope = () if pyjail.user.is_root else ("--user",)
+        # A unit may have a /tmp of its own, and there is where the tests keep all they need.
+        shown = (pyjail.installation.folder, place)
+        self.shows = tuple(f"--property=BindReadOnlyPaths={folder}" for folder in shown)
+        self.unit = f"pyjail-test-{os.getpid()}-{next(NUMBERS)}.service"
+
+    def words(self, *words: str | Path) -> tuple[str | Path, ...]:
+        return (*self.scope, "--quiet", "--wait", "--pipe", "--unit", self.unit, *words)
+
+    def run(self, *words: str | Path, **options):
+        return self.pyjail.run(*self.words(*words), program="/usr/bin/systemd-run", **self.options, **options)
+
+    def popen(self, *words: str | Path, **options):
+        return self.pyjail.popen(
+            *self.words(*words), program="/usr/bin/systemd-run", **self.options, **options
+        )
+
+    def control(self, *words: str) -> str:
+        r = self.pyjail.run(*self.scope, *words, self.unit, program="/usr/bin/systemctl", **self.options)
+        return r.stdout.decode().strip()
 
 
-@needs_systemd
-@pytest.mark.parametrize("as_user", ["root"], indirect=True)
-def test_systemd_run(pyjail, compiled):
-    made = compiled("cat.jail", "--", "/bin/cat")
-    r = pyjail.run(
-        "--wait",
-        "--pipe",
-        "--collect",
-        "--quiet",
-        made,
-        program="/usr/bin/systemd-run",
-        input=b"through systemd\n",
-    )
+@pytest.fixture
+def systemd(pyjail, place):
+    made = Systemd(pyjail, place)
+    yield made
+    made.control("stop")
+    made.control("reset-failed")
+
+
+def test_systemd_run(systemd, compiled):
+    r = systemd.run(compiled("cat.jail", "--", "/bin/cat"), input=b"through systemd\n")
     assert (r.returncode, r.stdout) == (0, b"through systemd\n"), r.stderr
 
 
-@needs_systemd
+def test_systemd_sees_the_payloads_status(systemd, compiled):
+    systemd.run(compiled("fails.jail", "--", *SH, "exit 7"))
+    # Of the unit itself: systemd-run may come too late for it.
+    assert systemd.control("show", "--value", "--property=ExecMainStatus") == "7"
+
+
+def test_systemd_stops_the_whole_jail(systemd, compiled):
+    """With a deaf child in a session of its own."""
+    script = "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000' & echo up; exec sleep 1000"
+    made = compiled("stays.jail", "--", *SH, script)
+    with systemd.popen(made, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        supervisor = int(systemd.control("show", "--value", "--property=MainPID"))
+        held = hold([supervisor, *descendants(supervisor)])
+        assert len(held) >= 5
+        systemd.control("stop")
+        assert alive_after(held, 30) == []
+        process.communicate(timeout=60)
+
+
 @pytest.mark.parametrize("as_user", ["root"], indirect=True)
-def test_systemd_sees_the_payloads_status(pyjail, compiled):
-    made = compiled("fails.jail", "--", *SH, "exit 7")
-    r = pyjail.run(
-        "--wait",
-        "--pipe",
-        "--collect",
-        "--quiet",
-        "-p",
-        "DynamicUser=yes",
-        made,
-        program="/usr/bin/systemd-run",
-    )
-    assert r.returncode == 7
+def test_the_systemd_example_runs(systemd, compiled):
+    """Its own settings, but for the places of the program and of its output."""
+    example = configparser.RawConfigParser()
+    example.optionxform = str
+    example.read(PROJECT / "examples" / "systemd" / "hello.service")
+    settings = dict(example["Service"])
+    made = compiled("hello.jail", "--", *SH, "id -u; exit 3")
+    for changed in ("ExecStart", "StandardInput", "StandardOutput", "StandardError", "Restart"):
+        del settings[changed]
+    r = systemd.run(*systemd.shows, *(f"--property={key}={value}" for key, value in settings.items()), made)
+    assert r.stdout == b"1000\n", r.stderr
+    assert systemd.control("show", "--value", "--property=ExecMainStatus") == "3"
 
 
 @pytest.mark.parametrize("as_user", ["root"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ import pytest
 from support.features import PROJECT, wanted
 from vm.legs import Leg, Results
 
+# Those are for the machines themselves.
+collect_ignore = [] if "PYJAIL_PROGRAMS" in os.environ else ["inside"]
 CANNOT = 77  # scripts/vm's status where this host can run no machine
 SUMMARY = pytest.StashKey[list[str]]()
 

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 
 from support.features import PROJECT
-from vm.inside import MARK
+from vm.teller import MARK
 
 SECONDS = 1500  # until a hung leg fails
 
@@ -55,7 +55,7 @@ class Leg:
     def run(self) -> Results:
         words = ["--suite", self.suite, "--user", self.user, "--timeout", str(SECONDS), "--"]
         words += ["env", "PYTHONPATH=tests", f"PYJAIL_REQUIRE={self.require}", "python3", "-m", "pytest"]
-        words += ["-q", "-p", "no:cacheprovider", "-p", "vm.inside", "--tb=short", *self.files]
+        words += ["-q", "-p", "no:cacheprovider", "-p", "vm.teller", "--tb=short", *self.files]
         program = PROJECT / "scripts" / "vm"
         ended = subprocess.run(
             [program, *words], capture_output=True, text=True, errors="replace", check=False
