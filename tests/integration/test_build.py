@@ -17,7 +17,7 @@ from support.features import PROJECT
 from support.installation import build_module
 
 _VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
-_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__",
+_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".vm", "build", "dist", "*.egg-info", "__pycache__",
                                      ".*_cache", "*.so", "*.bpf", "*.o", "_libseccomp.c")
 # The tests' own environment has what a build needs: nothing is fetched.
 _PIP_WHEEL = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation")

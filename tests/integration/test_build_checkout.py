@@ -13,7 +13,7 @@ import pytest
 from support.features import PROJECT
 from support.users import User
 
-_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__",
+_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".vm", "build", "dist", "*.egg-info", "__pycache__",
                                      ".*_cache", "*.so", "*.bpf", "*.o", "_libseccomp.c")
 
 pytestmark = pytest.mark.slow  # makes a .venv, which fetches what pyproject.toml names

@@ -104,8 +104,9 @@ def _make(suite: str, out: Path) -> None:
     words += [f"--customize-hook={HERE / 'customize'}", '--aptopt=APT::Sandbox::User "root"']
     if spec.keys_of:
         words.append(f"--keyring={image(spec.keys_of) / KEYS.name}")
+    # In a mount namespace: what it mounts in the root must be gone from there when the root is removed.
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *words, suite, root],
+        ["unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *words, suite, root],
         env={**os.environ, "PYJAIL_VM_OUT": str(out), "PYJAIL_VM_KERNEL": spec.kernel},
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr,
     )  # fmt: skip
