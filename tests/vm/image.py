@@ -99,14 +99,15 @@ def _make(suite: str, out: Path) -> None:
     say(f"making the image of {suite}: a minute")
     spec = SUITES[suite]
     root = out / "root"
-    words = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
+    words = ["--quiet", "--mode=root", "--variant=minbase"]
+    words += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
     words += [f"--include={','.join(PACKAGES + spec.extra)}", f"--components={spec.components}"]
     words += [f"--customize-hook={HERE / 'customize'}", '--aptopt=APT::Sandbox::User "root"']
     if spec.keys_of:
         words.append(f"--keyring={image(spec.keys_of) / KEYS.name}")
     # In a mount namespace: what it mounts in the root must be gone from there when the root is removed.
     subprocess.run(
-        ["unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *words, suite, root],
+        ["unshare", "--mount", "mmdebstrap", *words, suite, root],
         env={**os.environ, "PYJAIL_VM_OUT": str(out), "PYJAIL_VM_KERNEL": spec.kernel},
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr,
     )  # fmt: skip
