@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from support.features import PROJECT
 from vm.teller import MARK
 
-SECONDS = 1500  # until a hung leg fails
+SECONDS = 5400  # until a hung leg fails
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Leg:
 
     @property
     def name(self) -> str:
-        return f"{self.suite}-{self.user}"
+        return f"{self.suite}-{self.user}{'-rest' * self.slow}"
 
     def run(self) -> Results:
         words = ["--suite", self.suite, "--user", self.user, "--timeout", str(SECONDS), "--"]
@@ -67,6 +67,8 @@ class Leg:
 
 NEEDS_ROOT = "needs to be run as root"
 NO_CGROUP = "no writable memory cgroup"
+NO_USERNS = "user namespaces are not to be had here"
+NO_SESSION = "the user has no session with a systemd"
 # What is there in each machine; Landlock is of ABI 2 in bookworm and of 6 in trixie.
 ANYWHERE = "userns,seccomp,landlock"
 # What the kernel, the distribution and systemd have a say in.
@@ -82,6 +84,7 @@ KERNEL = (
     "tests/escape/test_namespaces_nested.py",
     "tests/escape/test_resource_bombs.py",
 )
+APPARMOR = ("tests/vm/inside/test_apparmor.py",)
 SYSTEMD = ("tests/integration/test_process_managers.py",)
 # Another libseccomp, another Python, another C library.
 LIBRARIES = (
@@ -91,11 +94,22 @@ LIBRARIES = (
     "tests/unit/test_seccomp_notify.py",
 )
 RESOURCES = ("tests/jailed/test_limits.py", "tests/escape/test_cgroup_escape.py")
+# All others of real jails, but for those of programs that the machines do not have.
+NO_PROGRAMS = {"tests/jailed/test_profiles.py", "tests/jailed/test_probes.py"}
+REST = tuple(
+    name
+    for folder in ("jailed", "escape")
+    for path in sorted((PROJECT / "tests" / folder).glob("test_*.py"))
+    if (name := str(path.relative_to(PROJECT))) not in {*KERNEL, *NO_PROGRAMS}
+)
 LEGS = (
-    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP,), (*SYSTEMD, *KERNEL)),
+    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL)),
     Leg("trixie", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*SYSTEMD, *RESOURCES)),
     Leg("trixie", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*LIBRARIES, *RESOURCES)),
-    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP,), (*SYSTEMD, *KERNEL)),
+    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL)),
     Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*SYSTEMD, *RESOURCES)),
     Leg("bookworm", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*LIBRARIES, *RESOURCES)),
+    Leg("noble", "root", "seccomp,landlock,root", (NO_CGROUP, NO_USERNS), (*APPARMOR, *SYSTEMD)),
+    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP,), REST, slow=True),
+    Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), REST, slow=True),
 )
