@@ -134,12 +134,13 @@ def _pids(jail: Jail, host: Host) -> Iterator[Directive]:
     cgroup = host.cgroup("pids", _at_all_costs(jail))
     counts_the_jail = host.kernel >= NPROC_COUNTS_THE_JAIL or host.pool is not None
     if cgroup:
-        # In version 2 the jail's init is in it as well; before an audited payload runs there is one process more
-        # (jailer/audit_filter.c).
+        # In version 2 the jail's init is in it as well; before an audited payload runs there is one process
+        # more (jailer/audit_filter.c).
         yield from _settings(cgroup, ("pids.max", number + cgroup.version - 1 + bool(jail.audit), True))
     if counts_the_jail:
-        # Init counts here. Where a cgroup holds the limit it is to be hit first, since it tells of it.
-        most = number + (2 if cgroup else 1)
+        # Init counts here. Where a cgroup holds the limit it is to be hit first, since it tells of it; with
+        # an audit the cgroup has room for one more.
+        most = number + (2 if cgroup and not jail.audit else 1)
         yield Rlimit("nproc", most, most, exact=asked is not None and not cgroup)
     if cgroup or counts_the_jail:
         yield Enforced("pids", _mechanism(cgroup))

@@ -23,7 +23,7 @@ from jail.cli.writing import write_whole
 from jail.errors import JailError, LaunchError
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
-from jail.outcome import SETUP_FAILED, Outcome
+from jail.outcome import FIXED, Outcome
 from seccomp import PolicyError, learned
 from seccomp.learn import Learned, learn, seen_in
 
@@ -116,7 +116,7 @@ def watch(jail: Jail, words: Sequence[str]) -> tuple[Outcome, bytes]:
         except JailError as error:
             print(f"pyjail: {error}", file=sys.stderr, flush=True)
         finally:
-            os._exit(SETUP_FAILED)
+            os._exit(FIXED["setup-failed"])
 
     def forward(number: int, _frame: FrameType | None) -> None:
         os.kill(child, number)
@@ -136,7 +136,7 @@ def end_with(parent: int) -> None:
     """Have the kernel kill this process, and the jailer that it becomes, when its parent has ended."""
     prctl.set_pdeathsig(signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(SETUP_FAILED)
+        os._exit(FIXED["setup-failed"])
 
 
 def report(target: int | str | None, record: bytes) -> None:

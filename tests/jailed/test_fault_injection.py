@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.launcher import Launcher
 from support.processes import cgroup_folders
 

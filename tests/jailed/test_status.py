@@ -10,7 +10,8 @@ import pytest
 SH = ("/bin/sh", "-c")
 FIELDS = {
     *("status", "exit_code", "signal", "error", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds"),
-    *("peak_memory_bytes", "oom_kills", "pids_peak", "limits_hit", "denied", "calls", "calls_lost", "enforced"),
+    *("peak_memory_bytes", "oom_kills", "pids_peak", "limits_hit", "enforced"),
+    *("denied", "calls", "calls_lost"),
 }
 ENDING = (
     "HUP",
