@@ -10,6 +10,8 @@
 
 static int payload_pid;
 static bool stopping; /* told to, and not yet seen to have */
+static struct parcel go; /* kind PARCEL_GO when we have heard it */
+static bool helper_ended, running;
 
 static void harden(void)
 {
@@ -44,7 +46,28 @@ static void reap(void)
             finish(status);
         if (pid <= 0)
             return;
+        if (!running && status != 0)
+            sys_exit(125); /* the audit's helper, before it could hand over anything: the supervisor would wait forever */
+        helper_ended = true;
     }
+}
+
+static void hear_go(void)
+{
+    if (sys_read(INIT_CONTROL, &go, sizeof go) != sizeof go)
+        sys_exit(125); /* the supervisor is gone, or has no time to wait for us */
+}
+
+/* The payload waits for us, and we for the supervisor, and for the end of the helper that handed over the listener of an
+ * audit: the payload is to find no process but ours. */
+static void let_payload_run(void)
+{
+    if (running || go.kind != PARCEL_GO || (go.helper && !helper_ended))
+        return;
+    if (sys_write(INIT_READY, "", 1) != 1)
+        sys_exit(125);
+    sys_close(INIT_READY);
+    running = true;
 }
 
 /* Told to stop is not stopped: until it is, the payload might still take from the terminal what is meant for the
@@ -72,19 +95,6 @@ static void obey(void)
         stopping = order.signal == SIGSTOP;
 }
 
-/* The helper that handed over the audit's listener: gone before the payload runs, and no child of it. The payload
- * itself waits for us; it can only have been killed. */
-static void await_helper(void)
-{
-    int status;
-    long pid;
-    do
-        pid = SYS(__NR_wait4, -1, &status, __WALL, 0);
-    while (pid == -EINTR);
-    if (pid == payload_pid)
-        finish(status);
-}
-
 void init_main(int pid)
 {
     uint64_t mask = 1ULL << (SIGCHLD - 1);
@@ -92,16 +102,11 @@ void init_main(int pid)
     harden();
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct parcel go;
     /* As the payload does itself: whoever of the two comes first, an order to its group finds the group. */
     SYS(__NR_setpgid, pid, pid);
-    if (children < 0 || sys_read(INIT_CONTROL, &go, sizeof go) != sizeof go)
+    if (children < 0)
         sys_exit(125);
-    if (go.helper)
-        await_helper();
-    if (sys_write(INIT_READY, "", 1) != 1)
-        sys_exit(125);
-    sys_close(INIT_READY);
+    reap(); /* of whose end nobody was told yet */
     for (;;) {
         struct pollfd wait[] = {{.fd = INIT_CONTROL, .events = POLLIN}, {.fd = children, .events = POLLIN}};
         struct signalfd_siginfo info;
@@ -111,8 +116,11 @@ void init_main(int pid)
             sys_read(children, &info, sizeof info);
             reap();
         }
-        if (wait[0].revents)
+        if (wait[0].revents && go.kind == PARCEL_GO)
             obey();
+        else if (wait[0].revents)
+            hear_go();
+        let_payload_run();
         if (stopping) /* its stop wakes us as its end would */
             tell_if_stopped();
     }

@@ -104,6 +104,8 @@ static const char *audit_hint(int error)
                "kill the process, or leave out the audit";
     case E2BIG:
         return "an audited program can have 4074 instructions: make the policy simpler, or leave out the audit";
+    case EAGAIN:
+        return "a limit on processes around us (ulimit -u, a cgroup) leaves no room for the audit's helper";
     case ENOENT:
         return "/proc must be mounted where pyjail runs, for the processes that it sees";
     default:

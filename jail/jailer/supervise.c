@@ -186,6 +186,12 @@ static void hear_init(struct watch *w)
     w->silent = n == 0;
 }
 
+/* Whether init has been told to let the payload go: with an audit, once we have the listener. */
+static bool may_run(const struct run *run)
+{
+    return !run->plan->audit || run->listener >= 0;
+}
+
 /* One at a time, however many there are: signals and the clock come between. */
 static void hear_call(struct watch *w, int events)
 {
@@ -253,8 +259,7 @@ void supervise(struct run *run, struct verdict *v)
         wait[6 + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
     do {
         struct __kernel_timespec t;
-        bool ready = !run->plan->audit || run->listener >= 0;
-        wait[1].fd = ready ? run->signals : -1; /* before it goes, the jail takes no orders */
+        wait[1].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
         wait[5].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
             wait[2].fd = -1; /* poll passes over it */
@@ -263,7 +268,7 @@ void supervise(struct run *run, struct verdict *v)
         SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
         if (wait[3].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
-            if (!ready) /* it failed: nothing may run that is not heard */
+            if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             cgroups_reclaim(run);
         }
