@@ -23,7 +23,7 @@ from jail.cli.writing import write_whole
 from jail.errors import JailError, LaunchError
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
-from jail.outcome import FIXED, Outcome
+from jail.outcome import Outcome
 from seccomp import PolicyError, learned
 from seccomp.learn import Learned, learn, seen_in
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from jail.spec import Jail
 
+JAIL_FAILED = 125
 FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # the jailer gets these itself
 MAX_COMMAND = 200
@@ -116,7 +117,7 @@ def watch(jail: Jail, words: Sequence[str]) -> tuple[Outcome, bytes]:
         except JailError as error:
             print(f"pyjail: {error}", file=sys.stderr, flush=True)
         finally:
-            os._exit(FIXED["setup-failed"])
+            os._exit(JAIL_FAILED)
 
     def forward(number: int, _frame: FrameType | None) -> None:
         os.kill(child, number)
@@ -136,7 +137,7 @@ def end_with(parent: int) -> None:
     """Have the kernel kill this process, and the jailer that it becomes, when its parent has ended."""
     prctl.set_pdeathsig(signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(FIXED["setup-failed"])
+        os._exit(JAIL_FAILED)
 
 
 def report(target: int | str | None, record: bytes) -> None:

@@ -89,7 +89,7 @@ def test_arguments_that_only_the_base_asks_for_are_compared_too() -> None:
         calls = ["prctl"]
         action = "allow"
         otherwise = "EACCES"
-        when = [[{ arg = 0, is = 15 }, { arg = 1, not = 0 }]]"""))
+        when = [[{ arg = 0, is = 15 }, { arg = 1, width = 64, not = 0 }]]"""))
     policy = from_calls(call("prctl", 15, 7), base=base).policy
     assert [policy.decide("prctl", args) for args in [(15, 7), (15, 0), (15, 8), (16, 7)]] == [
         "allow", "EACCES", "EACCES", "EACCES"]  # fmt: skip
