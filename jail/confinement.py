@@ -216,6 +216,8 @@ def _program(policy: Policy | Program | str | os.PathLike[str] | None) -> Progra
 
 def _keep(names: Iterable[str], own: Thread) -> int:
     """The set of these capabilities, which the thread has."""
+    if not isinstance(names, Iterable):
+        raise SpecError(f"expected names, got {names!r}", "capabilities")
     keep = 0
     for name in [names] if isinstance(names, str) else names:
         number = _CAPABILITIES.get(str(name).lower().removeprefix("cap_"))

@@ -20,6 +20,7 @@ WRONG = {
     "no such file": ({"policy": "/nosuch/policy.toml"}, "policy", "No such policy file"),
     "a policy that is none": ({"policy": 7}, "policy", "7"),
     "a capability that is none": ({"capabilities": ["net_raw", "fly"]}, "capabilities", "'fly'"),
+    "no names": ({"capabilities": 13}, "capabilities", "13"),
     "a number of one": ({"capabilities": [13]}, "capabilities", "13"),
     "limits that are none": ({"limits": {"nofile": 3}}, "limits", "nofile"),
     "a limit of a whole jail": ({"limits": Limits(memory=1 << 30)}, "limits.memory", "whole jail"),
