@@ -218,17 +218,20 @@ def _keep(names: Iterable[str], own: Thread) -> int:
     """The set of these capabilities, which the thread has."""
     if not isinstance(names, Iterable):
         raise SpecError(f"expected names, got {names!r}", "capabilities")
-    keep = 0
+    numbers = {}
     for name in [names] if isinstance(names, str) else names:
         number = _CAPABILITIES.get(str(name).lower().removeprefix("cap_"))
         if number is None:
             raise SpecError(f"no capability is called {name!r}; see capabilities(7)", "capabilities")
-        keep |= 1 << number
+        numbers[name] = number
+    for name, number in numbers.items():
         if not own["CapPrm"] >> number & 1:
             raise UnsupportedError(
-                f"capabilities: {name}", "it: this process does not have it", "run as root, or leave it out"
+                f"capabilities: {name}",
+                "that one in this process's permitted set",
+                "run as root, or leave it out",
             )
-    return keep
+    return sum(1 << number for number in set(numbers.values()))
 
 
 def _drop(own: Thread, keep: int) -> None:
