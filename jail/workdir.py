@@ -68,14 +68,12 @@ class Workdir:
         Raises CopyError, and nothing is left of the copy.
         """
         path = os.path.realpath(source)
+        budget = _Budget(max_files, max_bytes)
         with (
-            _folder_of(None, os.path.dirname(path)) as (top, _),
-            self._place(name or os.path.basename(path)) as (
-                folder,
-                last,
-            ),
+            _host_folder(os.path.dirname(path)) as host,
+            _way(self._folder, name or os.path.basename(path), make=True) as (folder, last),
         ):
-            _copy(top, os.path.basename(path), folder, last, _Budget(max_files, max_bytes))
+            _copy(host, os.path.basename(path), folder, last, budget)
 
     def copy_out(
         self,
@@ -91,22 +89,23 @@ class Workdir:
         Raises CopyError, and nothing is left of the copy.
         """
         path = os.path.abspath(target)
-        with self._found(name) as (folder, last), _folder_of(None, os.path.dirname(path)) as (there, _):
-            _copy(folder, last, there, os.path.basename(path), _Budget(max_files, max_bytes))
+        budget = _Budget(max_files, max_bytes)
+        with _way(self._folder, name) as (folder, last), _host_folder(os.path.dirname(path)) as host:
+            _copy(folder, last, host, os.path.basename(path), budget)
 
     def write(self, name: str, data: bytes | str, *, executable: bool = False) -> None:
         """Make a file; text as UTF-8. Folders on the way are made; nothing is overwritten. Raises
         CopyError."""
         mode = 0o755 if executable else 0o644
         with (
-            self._place(name) as (folder, last),
+            _way(self._folder, name, make=True) as (folder, last),
             open(os.open(last, WRITE, mode, dir_fd=folder), "wb") as file,
         ):
             file.write(data.encode() if isinstance(data, str) else data)
 
     def read(self, name: str, max_bytes: int = MAX_BYTES) -> bytes:
         """The content of a regular file. Raises CopyError, also where it is larger than `max_bytes`."""
-        with self._found(name) as (folder, last), open(_open_file(folder, last, name), "rb") as file:
+        with _way(self._folder, name) as (folder, last), open(_open_file(folder, last, name), "rb") as file:
             data = file.read(max_bytes + 1) if os.fstat(file.fileno()).st_size <= max_bytes else None
             if data is None or len(data) > max_bytes:
                 raise CopyError(name, f"it is larger than {max_bytes} bytes")
@@ -131,12 +130,6 @@ class Workdir:
 
     def __repr__(self) -> str:
         return f"<Workdir {self._path!r}{'' if self._folder >= 0 else ': closed'}>"
-
-    def _place(self, name: str) -> contextlib.AbstractContextManager[tuple[int, str]]:
-        return _folder_of(self._folder, name, make=True, last_is_folder=False)
-
-    def _found(self, name: str) -> contextlib.AbstractContextManager[tuple[int, str]]:
-        return _folder_of(self._folder, name, last_is_folder=False)
 
 
 class _Budget:
@@ -167,26 +160,25 @@ def _named(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folder_of(
-    top: int | None, path: str, *, make: bool = False, last_is_folder: bool = True
-) -> Iterator[tuple[int, str]]:
-    """The folder that a path leads to, opened name by name, and the last name where that is no folder yet.
-    `top` is the folder to begin in; without it the path is the caller's own, and looked up as ever."""
+def _host_folder(path: str) -> Iterator[int]:
+    """A folder of the caller's own, looked up as ever."""
+    with _named(path):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _way(top: int, path: str, make: bool = False) -> Iterator[tuple[int, str]]:
+    """The last folder on a path below `top`, opened name by name, and the last name."""
+    names = path.split("/")
+    if len(names) > MAX_DEPTH or any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise CopyError(path, f"expected a relative path of at most {MAX_DEPTH} plain names")
     with contextlib.ExitStack() as opened, _named(path):
-        if top is None:
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            opened.callback(os.close, folder)
-            yield folder, ""
-            return
-        names = path.split("/")
-        if (
-            not path
-            or len(names) > MAX_DEPTH
-            or any(name in ("", ".", "..") or "\0" in name for name in names)
-        ):
-            raise CopyError(path, f"expected a relative path of at most {MAX_DEPTH} plain names")
         folder = top
-        for name in names if last_is_folder else names[:-1]:
+        for name in names[:-1]:
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, 0o755, dir_fd=folder)
@@ -210,11 +202,11 @@ def _copy(source: int, name: str, target: int, new: str, budget: _Budget) -> Non
     with _named(name):
         try:
             _copy_any(source, name, target, new, name, budget, MAX_DEPTH)
-        except FileExistsError:
-            raise CopyError(new, "is there already; nothing is overwritten") from None
-        except BaseException:
+        except BaseException as error:
             if budget.begun:  # or it is somebody else's
                 _remove(target, new)
+            elif isinstance(error, FileExistsError):
+                raise CopyError(new, "is there already; nothing is overwritten") from None
             raise
 
 

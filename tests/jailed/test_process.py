@@ -211,6 +211,23 @@ with jail.start(["/bin/sleep", "1000"]) as process:
 """) == {"signal": 15}
 
 
+def test_a_caller_that_does_not_reap_or_blocks_signals(scripts: Scripts) -> None:
+    """SIGCHLD ignored: the kernel reaps the supervisor; waitpid(-1) elsewhere: somebody else does."""
+    assert scripts.answer("""
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+ignored = jail.run(["/bin/sh", "-c", "exit 3"]).exit_code
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+with jail.start(["/bin/sh", "-c", "exit 4"]) as process:
+    os.waitpid(-1, 0)
+    taken = process.wait().exit_code
+with jail.start(["/bin/sleep", "1000"]) as process:
+    process.terminate()
+    ended = process.wait().signal
+answer(ignored=ignored, taken=taken, ended=ended)
+""") == {"ignored": 3, "taken": 4, "ended": 15}
+
+
 def test_a_stopped_jail_can_be_killed(scripts: Scripts) -> None:
     assert scripts.answer("""
 with jail.start(["/bin/sh", "-c", "echo ready; sleep 1000"], stdout=PIPE) as process:
