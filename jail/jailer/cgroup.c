@@ -196,6 +196,12 @@ static void keep(int64_t *value, int64_t now)
     *value = now < 0 ? *value : now;
 }
 
+int64_t cgroups_oom_kills(const struct run *run)
+{
+    static const struct counter kills = {{"memory.oom_control", "memory.events"}, {"oom_kill", "oom_kill"}};
+    return count(plan_cgroup(run->plan, "memory"), &kills);
+}
+
 /* Version 2 counts CPU time in every cgroup, whatever its controllers. */
 static const struct cgroup *timekeeper(const struct run *run)
 {
@@ -230,11 +236,10 @@ static void read_cpu(const struct run *run, struct verdict *v)
 
 void cgroups_read(const struct run *run, struct verdict *v)
 {
-    static const struct counter oom = {{"memory.oom_control", "memory.events"}, {"oom_kill", "oom_kill"}},
-        peak = {{"memory.max_usage_in_bytes", "memory.peak"}, {"", ""}},
+    static const struct counter peak = {{"memory.max_usage_in_bytes", "memory.peak"}, {"", ""}},
         refused = {{"pids.events", "pids.events"}, {"max", "max"}}, most = {{"pids.peak", "pids.peak"}, {"", ""}};
     const struct cgroup *memory = plan_cgroup(run->plan, "memory"), *pids = plan_cgroup(run->plan, "pids");
-    keep(&v->oom_kills, count(memory, &oom));
+    keep(&v->oom_kills, cgroups_oom_kills(run));
     keep(&v->pids_hit, count(pids, &refused));
     read_cpu(run, v);
     if (run->outcome < 0 && !run->plan->stats)

@@ -1,6 +1,7 @@
 /* cgroup v1: nobody can be born into another cgroup than the caller's, so the jail's side moves itself, with the
  * supervisor's right: by descriptors of the files that take members. */
 #include "cgroup.h"
+#include "text.h"
 
 unsigned cgroups_gated(const struct plan *plan)
 {
@@ -46,4 +47,29 @@ bool cgroups_enter(const struct run *run, const struct gates *g, struct failure 
 bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f)
 {
     return move(run->plan, g->out, f);
+}
+
+static int watch_memory(int folder)
+{
+    LINE(order, 32);
+    int event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+    int control = sys_open(folder, "memory.oom_control", O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    line_number(&order, (unsigned)event, 10);
+    line_char(&order, ' ');
+    line_number(&order, (unsigned)control, 10);
+    bool done = event >= 0 && control >= 0 && cgroup_write_file(folder, "cgroup.event_control", order.data) == 0;
+    if (control >= 0)
+        sys_close(control);
+    if (!done && event >= 0)
+        sys_close(event);
+    return done ? event : -1;
+}
+
+/* In version 2 the kernel ends the whole jail when memory runs out (memory.oom.group). In version 1 it ends one
+ * process, and the rest is ours: this becomes readable then. -1 where there is nothing to watch, or no such events
+ * (a real-time kernel). */
+int cgroups_oom_event(const struct run *run)
+{
+    const struct cgroup *c = plan_cgroup(run->plan, "memory");
+    return c && c->version == 1 ? watch_memory(c->folder) : -1;
 }

@@ -39,7 +39,7 @@ enum ending outcome_ending(const struct run *run, const struct verdict *v)
         return endings[v->cause];
     if (jail_used_up_cpu(run, v))
         return CPU_EXCEEDED;
-    if (v->oom_kills > 0 && (!v->known || v->wait_status != 0))
+    if (v->oom_kills > 0) /* whichever process it was, and whatever the payload made of it in its last moment */
         return OUT_OF_MEMORY;
     if (!v->known)
         return KILLED;

@@ -141,6 +141,7 @@ bool cgroups_make(struct run *run, struct failure *f);    /* those of version 1 
 bool cgroups_limit(const struct run *run, struct failure *f);
 void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
 void cgroups_kill(const struct run *run);    /* everyone in them, where the kernel can */
+int64_t cgroups_oom_kills(const struct run *run); /* so far */
 int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run, bool init_lives); /* those of version 2 only without init */
@@ -150,6 +151,7 @@ unsigned cgroups_gated(const struct plan *plan); /* how many gates either way */
 bool cgroups_open(const struct run *run, struct gates *g, struct failure *f);
 bool cgroups_enter(const struct run *run, const struct gates *g, struct failure *f); /* the caller itself */
 bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f);
+int cgroups_oom_event(const struct run *run);
 
 /* sources.c */
 bool source_open(const struct run *run, struct node *n, struct failure *f);

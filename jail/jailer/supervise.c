@@ -13,12 +13,16 @@
 #define LAST_WORDS_US 1000000 /* between an end by force and ours: to report, to pass on the rest of the output */
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
+/* What the supervisor waits for; poll passes over a descriptor of -1. */
+enum { INIT, SIGNALS, CONTROL, ERRORS, RELAY, CALLS, MEMORY, LIVES };
+
 struct watch {
     struct run *run;
     struct verdict *verdict;
-    int64_t timeout_at, idle_at, cpu_at, kill_at;
+    int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     bool ended;   /* init, and so all of the jail */
+    int oom_event, oom_looks;
     bool silent;  /* init has closed its end */
     bool speechless; /* nobody is left who could make a call */
     bool started; /* the payload runs, or never will */
@@ -102,11 +106,36 @@ static void take_signals(struct watch *w)
         pass_on(w, (int)info.ssi_signo, info.ssi_code == FROM_KERNEL);
 }
 
+/* Memory has run out. The kernel says so before it has found whom to end, if anybody: look until it has. */
+static void check_memory(struct watch *w)
+{
+    int64_t kills = cgroups_oom_kills(w->run);
+    if (kills > 0) { /* by init, which reaps them and tells; it has a second */
+        int64_t soon = clock_us() + 1000000;
+        order(w, SIGKILL, EVERYONE);
+        w->kill_at = earlier(w->kill_at, soon);
+    } else if (kills == 0 && --w->oom_looks > 0) {
+        w->oom_at = clock_us() + 1000;
+        return;
+    }
+    w->oom_at = NEVER;
+}
+
+static void hear_memory(struct watch *w)
+{
+    uint64_t count;
+    sys_read(w->oom_event, &count, sizeof count);
+    w->oom_looks = 100;
+    check_memory(w);
+}
+
 static void check_clock(struct watch *w)
 {
     int64_t now = clock_us();
     if (now >= w->kill_at)
         kill_all(w);
+    if (now >= w->oom_at)
+        check_memory(w);
     if (now >= w->timeout_at) {
         w->timeout_at = NEVER;
         end_soon(w, BY_TIMEOUT);
@@ -129,7 +158,7 @@ static void check_clock(struct watch *w)
 
 static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
 {
-    int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, w->kill_at));
+    int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, earlier(w->oom_at, w->kill_at)));
     if (w->ended)
         next = earlier(next, w->leave_at);
     if (next == NEVER)
@@ -247,43 +276,48 @@ void supervise(struct run *run, struct verdict *v)
                       .timeout_at = after(run, run->plan->timeout_ms),
                       .idle_at = after(run, run->plan->idle_ms),
                       .cpu_at = run->plan->cpu_ms == UNSET ? NEVER : 0,
+                      .oom_at = NEVER,
                       .kill_at = NEVER,
-                      .leave_at = NEVER};
-    struct pollfd wait[6 + MAX_LIFE_FDS] = {{.fd = run->init, .events = POLLIN},
-                                            {.fd = run->signals, .events = POLLIN},
-                                            {.fd = run->control[0], .events = POLLIN},
-                                            {.fd = run->errors[0], .events = POLLIN},
-                                            {.fd = relay_event(), .events = POLLIN},
-                                            {.fd = -1, .events = POLLIN}};
+                      .leave_at = NEVER,
+                      .oom_event = cgroups_oom_event(run)};
+    struct pollfd wait[LIVES + MAX_LIFE_FDS] = {[INIT] = {.fd = run->init, .events = POLLIN},
+                                                [SIGNALS] = {.fd = run->signals, .events = POLLIN},
+                                                [CONTROL] = {.fd = run->control[0], .events = POLLIN},
+                                                [ERRORS] = {.fd = run->errors[0], .events = POLLIN},
+                                                [RELAY] = {.fd = relay_event(), .events = POLLIN},
+                                                [CALLS] = {.fd = -1, .events = POLLIN},
+                                                [MEMORY] = {.fd = w.oom_event, .events = POLLIN}};
     for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
-        wait[6 + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
+        wait[LIVES + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
     do {
         struct __kernel_timespec t;
-        wait[1].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
-        wait[5].fd = w.speechless ? -1 : run->listener;
+        wait[SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
+        wait[CALLS].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
-            wait[2].fd = -1; /* poll passes over it */
+            wait[CONTROL].fd = -1;
         if (w.started)
-            wait[3].fd = -1;
+            wait[ERRORS].fd = -1;
         SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
-        if (wait[3].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
+        if (wait[ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             cgroups_reclaim(run);
         }
-        if (wait[2].revents) /* after that: what it says may be the end */
+        if (wait[CONTROL].revents) /* after that: what it says may be the end */
             hear_init(&w);
-        if (wait[1].revents)
+        if (wait[SIGNALS].revents)
             take_signals(&w);
-        watch_lives(&w, wait + 6);
-        if (wait[4].revents)
+        watch_lives(&w, wait + LIVES);
+        if (wait[RELAY].revents)
             hear_relay(&w);
-        if (wait[5].revents)
-            hear_call(&w, wait[5].revents);
-        if (wait[0].revents) {
+        if (wait[CALLS].revents)
+            hear_call(&w, wait[CALLS].revents);
+        if (wait[MEMORY].revents)
+            hear_memory(&w);
+        if (wait[INIT].revents) {
             w.ended = true;
-            wait[0].fd = -1;
+            wait[INIT].fd = -1;
         }
         check_clock(&w);
     } while (!over(&w));

@@ -8,12 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.features import missing
 from support.launcher import Launcher
 from support.processes import cgroup_folders
 
 # Steps that a run of this host and user never comes to; each with its reason.
 ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join", "cgroup-namespace", "cpu-time"}
 NOT_REACHED = {
+    **({} if missing("cgroup2") else {"cgroup-join": "in version 2 the jail is born in its cgroup"}),
     "none": "stands for no failure",
     "plan": "fails before the outcome's place is known; tested below with a damaged plan",
     "raise": "only where the caller's hard limit is below what is asked",
