@@ -71,8 +71,9 @@ class Limits:
 
     memory: int | None = None
     """Bytes of all processes together, kernel memory and tmpfs contents included, where a cgroup can be made;
-    when it runs out, all of the jail ends. Without one (only by default or where allowed weaker) private writable memory of each process on its own:
-    forks multiply it, and shared memory, tmpfs and kernel memory are not held."""
+    when they are used up all of the jail ends. Without one (only by default or where allowed weaker) private
+    writable memory of each process on its own: forks multiply it, and shared memory, tmpfs and kernel memory
+    are not held."""
     pids: int | None = None
     """Processes and threads of the whole jail at a time."""
     cpus: float | None = None
