@@ -83,7 +83,8 @@ class Outcome:
     pids_peak: int | None = None
     limits_hit: tuple[str, ...] = ()
     """The limits of `Limits` that the run was seen to run into, also where it went on: `memory` and `pids`
-    where a cgroup holds them, and what the supervisor itself holds."""
+    where a cgroup holds them, what the supervisor itself holds, and `tmp_size` and `tmp_inodes` where a
+    folder in memory was still full in the end."""
     denied: tuple[tuple[str, int], ...] | None = None
     """System calls that were refused, by name, and how often; None without an audit."""
     enforced: tuple[tuple[str, str], ...] = ()

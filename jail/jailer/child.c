@@ -167,6 +167,7 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
+    scratch_send,        /* while they are what they were made as */
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */

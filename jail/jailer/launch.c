@@ -90,9 +90,17 @@ static bool wait_for_network(struct run *run, struct failure *f)
     struct pollfd wait[] = {{.fd = run->control[0], .events = POLLIN}, {.fd = run->signals, .events = POLLIN}};
     int64_t most = run->plan->timeout_ms;
     struct __kernel_timespec t = {most / 1000, most % 1000 * 1000000};
+    struct parcel said = {.kind = PARCEL_GO};
+    int fds[CHANNEL_FDS];
+    unsigned count;
     (void)f;
-    if (run->plan->own_network)
-        SYS(__NR_ppoll, wait, COUNT(wait), most == UNSET ? NULL : &t, 0, 8);
+    while (run->plan->own_network && said.kind != PARCEL_NETWORK) {
+        long ready = SYS(__NR_ppoll, wait, COUNT(wait), most == UNSET ? NULL : &t, 0, 8);
+        if (ready <= 0 || wait[1].revents || channel_look(run->control[0], &said, sizeof said, fds, &count) <= 0)
+            break;
+        if (said.kind == PARCEL_SCRATCH)
+            scratch_keep(fds, count);
+    }
     return true;
 }
 

@@ -62,7 +62,8 @@ const char *outcome_name(enum ending ending)
     return names[ending];
 }
 
-/* By the names of `Limits`: also those that the payload has survived, such as a refused fork. */
+/* By the names of `Limits`: also those that the payload has survived, such as a refused fork. A folder in memory that
+ * was full counts if it still is. */
 unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names)
 {
     static const char *const by[] = {
@@ -76,6 +77,10 @@ unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, cons
         names[count++] = "cpu_time";
     if (by[v->cause])
         names[count++] = by[v->cause];
+    if (v->no_room)
+        names[count++] = "tmp_size";
+    if (v->no_files)
+        names[count++] = "tmp_inodes";
     return count;
 }
 

@@ -42,6 +42,7 @@ struct verdict {
     enum cause cause;        /* why the supervisor ended it: the first reason counts */
     bool killed_by_policy;   /* the payload, by us for the audited policy */
     bool cpu_counted;        /* user_us and system_us are the cgroup's, which no process can dodge */
+    bool no_room, no_files;  /* a writable folder in memory was full in the end */
     int64_t wall_us, user_us, system_us;
     int64_t peak_memory, oom_kills, pids_peak, pids_hit; /* -1: nothing measures it here; pids_hit: refused forks */
 };
@@ -75,12 +76,13 @@ struct order {
 
 /* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
  * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made and
- * limited, with the gates; last, to init. To the supervisor: that the network is made; from init, how the payload
- * ended; that no process of the jail but init is left; and, where it was told to, that it has stopped; from the
- * payload's helper, the listener of an audited run. */
+ * limited, with the gates; last, to init. To the supervisor: the writable folders in memory; that the network is made;
+ * from init, how the payload ended; that no process of the jail but init is left; and, where it was told to, that it
+ * has stopped; from the payload's helper, the listener of an audited run. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,
+    PARCEL_SCRATCH,
     PARCEL_NETWORK,
     PARCEL_FAREWELL,
     PARCEL_GONE,
@@ -184,6 +186,11 @@ bool relay_exceeded(void);
 bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
 int64_t relay_idle_since(void);
 void relay_end(void);
+
+/* scratch.c: the writable folders in memory */
+bool scratch_send(struct run *run, struct failure *f); /* the jail's side */
+void scratch_keep(const int *fds, unsigned count);     /* the supervisor, once */
+void scratch_read(struct verdict *v);
 
 /* cputime.c */
 int64_t cputime_next(const struct run *run);

@@ -197,7 +197,9 @@ static void hear_init(struct watch *w)
         n = channel_hear(w->run->control[0], &said, sizeof said, fds, &count);
         if (n != sizeof said)
             continue;
-        if (said.kind == PARCEL_FAREWELL) {
+        if (said.kind == PARCEL_SCRATCH) {
+            scratch_keep(fds, count);
+        } else if (said.kind == PARCEL_FAREWELL) {
             w->verdict->known = true;
             w->verdict->wait_status = said.wait_status;
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
@@ -238,6 +240,7 @@ static void collect(struct watch *w)
     struct failure failure;
     SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
     hear_init(w);
+    scratch_read(v);
     if (!v->cpu_counted) {
         v->user_us = microseconds(&usage.ru_utime);
         v->system_us = microseconds(&usage.ru_stime);

@@ -1,8 +1,6 @@
-"""`--cpu-time` over all processes, `--stats`, and the limits that an outcome says were hit."""
+"""`--cpu-time` over all processes together."""
 
 from __future__ import annotations
-
-import re
 
 import pytest
 
@@ -59,40 +57,3 @@ def test_an_ordinary_user_is_told(ordinary_pyjail):
     r = ordinary_pyjail.run("run", *words, "--", *PYTHON, BURN, "5")
     assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
     assert r.outcome["enforced"]["cpu_time"] == "rlimit"
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("exit 3", "exited 3"),
-        ("kill -9 $$", "killed by signal 9"),
-        ("exec sleep 1000", "timed-out"),
-    ],
-)
-def test_statistics_are_one_line(pyjail, code, words):
-    r = pyjail.run("run", "--stats", "--timeout", "0.5", "--", *SH, f"echo out; {code}")
-    lines = r.stderr.decode().splitlines()
-    number = r"\d+\.\d\d s"
-    pattern = rf"pyjail: {words} in {number}; cpu {number} user, {number} system(; .*)?"
-    assert len(lines) == 1
-    assert re.fullmatch(pattern, lines[0]), lines
-    assert r.stdout == b"out\n"
-    if pyjail.user.is_root and r.outcome["peak_memory_bytes"] is not None:
-        assert re.search(r"; peak memory \d+ (KiB|MiB); \d+ process", lines[0])
-
-
-def test_statistics_name_the_limit(pyjail):
-    r = pyjail.run("run", "--stats", "--max-output", "10", "--", "/usr/bin/yes")
-    assert r.stderr.decode().endswith("; limits hit: max_output\n")
-
-
-def test_without_the_option_nothing_is_said(pyjail):
-    assert pyjail.run("run", "--", "/bin/true").stderr == b""
-
-
-def test_a_refused_fork_is_told_where_a_cgroup_counts(root_pyjail, require):
-    require("cgroup")
-    forks = "import os, signal\ntry:\n while True: os.fork() or signal.pause()\nexcept OSError: pass"
-    r = root_pyjail.run("run", "--pids", "10", "--", *PYTHON, forks)
-    assert (r.returncode, r.outcome["status"]) == (0, "exited")
-    assert r.outcome["limits_hit"] == ["pids"]
