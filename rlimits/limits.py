@@ -85,10 +85,11 @@ class Limits:
     number is no share of time. Needs a cgroup."""
     cpu_time: float | None = None
     """CPU seconds, user and system, of all processes that the jail ever had together, where a cgroup can
-    count them: at the limit, or within a hundredth of it, SIGKILL. Without a cgroup (only where allowed
-    weaker) RLIMIT_CPU of each process, in whole seconds, rounded up: SIGXCPU, a second later SIGKILL; a chain
-    of forks is not held. Time that the kernel spends on the jail's behalf outside of its processes is not
-    counted."""
+    count them; then SIGKILL. The supervisor looks whenever it may have been reached, but not closer than each
+    hundredth of it, so that a busy machine may let it be exceeded a little. Without a cgroup (only where
+    allowed weaker) RLIMIT_CPU of each process, in whole seconds, rounded up: SIGXCPU, a second later SIGKILL;
+    a chain of forks is not held. Time that the kernel spends on the jail's behalf outside of its processes is
+    not counted."""
     timeout: float | None = None
     """Seconds of wall time from the start; then SIGTERM, and SIGKILL after `grace`. None: no limit."""
     idle_timeout: float | None = None

@@ -23,12 +23,13 @@ struct stream {
 static struct {
     struct stream streams[3];
     unsigned count, running;   /* of the latter, only output */
-    int event;                 /* eventfd: a thread has something to tell */
     int64_t left;              /* bytes that may still pass */
     int64_t last_us;           /* when there was output last, or the caller took what there was */
     bool exceeded;
     uint64_t own_file_size[2]; /* RLIMIT_FSIZE of the supervisor */
-} relay = {.event = -1};
+} relay;
+
+static int event = -1; /* eventfd: a thread has something to tell */
 
 #define GET(what) __atomic_load_n(&(what), __ATOMIC_SEQ_CST)
 #define SET(what, value) __atomic_store_n(&(what), value, __ATOMIC_SEQ_CST)
@@ -36,7 +37,7 @@ static struct {
 static void tell(void)
 {
     const uint64_t one = 1;
-    sys_write(relay.event, &one, sizeof one);
+    sys_write(event, &one, sizeof one);
 }
 
 /* How many of `size` bytes may pass: both streams count together. */
@@ -148,7 +149,7 @@ bool relay_make(struct run *run, struct failure *f)
     struct stat out, err;
     if (!wanted(run->plan))
         return true;
-    TRY(f, STEP_RELAY, 0, relay.event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+    TRY(f, STEP_RELAY, 0, event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
     TRY(f, STEP_RELAY, 0, sys_fstat(1, &out));
     TRY(f, STEP_RELAY, 0, sys_fstat(2, &err));
     /* Where both go to the same place, one pipe keeps their order. */
@@ -206,13 +207,13 @@ bool relay_start(struct run *run, struct failure *f)
 
 int relay_event(void)
 {
-    return relay.event;
+    return event;
 }
 
 void relay_hear(void)
 {
     uint64_t times;
-    sys_read(relay.event, &times, sizeof times);
+    sys_read(event, &times, sizeof times);
 }
 
 bool relay_exceeded(void)

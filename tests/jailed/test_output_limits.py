@@ -11,6 +11,7 @@ import socket
 import subprocess
 
 import pytest
+from support.processes import alive_after, descendants, hold
 
 SH = ("/bin/sh", "-c")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
@@ -279,3 +280,13 @@ def test_signals_reach_the_payload_meanwhile(pyjail):
         with open(reader, "rb") as source:
             source.read()
     assert process.returncode == 5
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed_while_it_passes_on(pyjail):
+    code = "sleep 1000 & echo ready; exec yes >&2"
+    with pyjail.popen(*RELAYED, "--", *SH, code, stdout=-1, stderr=-1) as process:
+        assert process.stdout.readline() == b"ready\n"
+        held = hold(descendants(process.pid))
+        assert len(held) == 3
+        process.kill()
+        assert alive_after(held, 60) == []
