@@ -96,7 +96,7 @@ static bool wait_for_network(struct run *run, struct failure *f)
     (void)f;
     while (run->plan->own_network && said.kind != PARCEL_NETWORK) {
         long ready = SYS(__NR_ppoll, wait, COUNT(wait), most == UNSET ? NULL : &t, 0, 8);
-        if (ready <= 0 || wait[1].revents || channel_look(run->control[0], &said, sizeof said, fds, &count) <= 0)
+        if (ready <= 0 || wait[1].revents || channel_hear(run->control[0], &said, sizeof said, fds, &count) <= 0)
             break;
         if (said.kind == PARCEL_SCRATCH)
             scratch_keep(fds, count);
