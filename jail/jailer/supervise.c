@@ -14,7 +14,7 @@
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
-enum { INIT, SIGNALS, CONTROL, ERRORS, RELAY, CALLS, MEMORY, LIVES };
+enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_LIVES };
 
 struct watch {
     struct run *run;
@@ -283,44 +283,44 @@ void supervise(struct run *run, struct verdict *v)
                       .kill_at = NEVER,
                       .leave_at = NEVER,
                       .oom_event = cgroups_oom_event(run)};
-    struct pollfd wait[LIVES + MAX_LIFE_FDS] = {[INIT] = {.fd = run->init, .events = POLLIN},
-                                                [SIGNALS] = {.fd = run->signals, .events = POLLIN},
-                                                [CONTROL] = {.fd = run->control[0], .events = POLLIN},
-                                                [ERRORS] = {.fd = run->errors[0], .events = POLLIN},
-                                                [RELAY] = {.fd = relay_event(), .events = POLLIN},
-                                                [CALLS] = {.fd = -1, .events = POLLIN},
-                                                [MEMORY] = {.fd = w.oom_event, .events = POLLIN}};
+    struct pollfd wait[ON_LIVES + MAX_LIFE_FDS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
+                                                   [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
+                                                   [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
+                                                   [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
+                                                   [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
+                                                   [ON_CALLS] = {.fd = -1, .events = POLLIN},
+                                                   [ON_MEMORY] = {.fd = w.oom_event, .events = POLLIN}};
     for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
-        wait[LIVES + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
+        wait[ON_LIVES + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
     do {
         struct __kernel_timespec t;
-        wait[SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
-        wait[CALLS].fd = w.speechless ? -1 : run->listener;
+        wait[ON_SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
+        wait[ON_CALLS].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
-            wait[CONTROL].fd = -1;
+            wait[ON_CONTROL].fd = -1;
         if (w.started)
-            wait[ERRORS].fd = -1;
+            wait[ON_ERRORS].fd = -1;
         SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
-        if (wait[ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
+        if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             cgroups_reclaim(run);
         }
-        if (wait[CONTROL].revents) /* after that: what it says may be the end */
+        if (wait[ON_CONTROL].revents) /* after that: what it says may be the end */
             hear_init(&w);
-        if (wait[SIGNALS].revents)
+        if (wait[ON_SIGNALS].revents)
             take_signals(&w);
-        watch_lives(&w, wait + LIVES);
-        if (wait[RELAY].revents)
+        watch_lives(&w, wait + ON_LIVES);
+        if (wait[ON_RELAY].revents)
             hear_relay(&w);
-        if (wait[CALLS].revents)
-            hear_call(&w, wait[CALLS].revents);
-        if (wait[MEMORY].revents)
+        if (wait[ON_CALLS].revents)
+            hear_call(&w, wait[ON_CALLS].revents);
+        if (wait[ON_MEMORY].revents)
             hear_memory(&w);
-        if (wait[INIT].revents) {
+        if (wait[ON_INIT].revents) {
             w.ended = true;
-            wait[INIT].fd = -1;
+            wait[ON_INIT].fd = -1;
         }
         check_clock(&w);
     } while (!over(&w));
