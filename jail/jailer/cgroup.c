@@ -132,6 +132,26 @@ bool cgroups_prepare(struct run *run, struct failure *f)
     return true;
 }
 
+/* Nobody can enter a cpuset of version 1 that has no CPUs yet. All other settings have time until the payload runs. */
+static bool opens(const struct setting *s)
+{
+    return s->cgroup->version == 1 && text_equal(s->controller, "cpuset");
+}
+
+static bool set(const struct plan *plan, bool to_open, struct failure *f)
+{
+    for (unsigned i = 0; i < plan->setting_count; i++) {
+        const struct setting *s = &plan->settings[i];
+        if (opens(s) != to_open)
+            continue;
+        long done = cgroup_write_file(s->cgroup->folder, s->file, s->value);
+        if (done == -ENOENT && !s->required)
+            done = 0;
+        TRY(f, STEP_CGROUP_SET, s->line, done);
+    }
+    return true;
+}
+
 bool cgroups_make(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
@@ -142,7 +162,7 @@ bool cgroups_make(struct run *run, struct failure *f)
     for (unsigned i = 0; i < plan->cgroup_count; i++)
         if (plan->cgroups[i].version == 1)
             TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], membership));
-    return true;
+    return set(plan, true, f);
 }
 
 int cgroups_birthplace(const struct run *run)
@@ -155,15 +175,7 @@ int cgroups_birthplace(const struct run *run)
 
 bool cgroups_limit(const struct run *run, struct failure *f)
 {
-    const struct plan *plan = run->plan;
-    for (unsigned i = 0; i < plan->setting_count; i++) {
-        const struct setting *s = &plan->settings[i];
-        long done = cgroup_write_file(s->cgroup->folder, s->file, s->value);
-        if (done == -ENOENT && !s->required)
-            done = 0;
-        TRY(f, STEP_CGROUP_SET, s->line, done);
-    }
-    return true;
+    return set(run->plan, false, f);
 }
 
 void cgroups_reclaim(const struct run *run)

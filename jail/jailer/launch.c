@@ -104,23 +104,24 @@ static bool wait_for_network(struct run *run, struct failure *f)
     return true;
 }
 
-/* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root, and
- * says that all limits are set; the third lets init let the payload go; where there is an audit, when it has begun
- * (supervise.c). */
+/* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root; the third
+ * lets init let the payload go, when the limits are set; where there is an audit, when it has begun (supervise.c). */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
     struct gates g;
     int fds[2 * MAX_CGROUPS];
     unsigned count = cgroups_gated(run->plan);
-    if (!cgroups_make(run, f) || !cgroups_limit(run, f) || !cgroups_open(run, &g, f))
+    if (!cgroups_make(run, f) || !cgroups_open(run, &g, f))
         return false;
     memcpy(fds, g.in, count * sizeof(int));
     memcpy(fds + count, g.out, count * sizeof(int));
-    if (run->plan->cpu_ms != UNSET)
-        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
     TRY(f, STEP_GO, 0, say_go(run, false, fds, 2 * count));
     for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
+    if (!cgroups_limit(run, f))
+        return false;
+    if (run->plan->cpu_ms != UNSET)
+        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
     if (!run->plan->audit)
         TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
     return true;

@@ -75,10 +75,10 @@ struct order {
 };
 
 /* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
- * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made and
- * limited, with the gates; last, to init. To the supervisor: the writable folders in memory; that the network is made;
- * from init, how the payload ended; that no process of the jail but init is left; and, where it was told to, that it
- * has stopped; from the payload's helper, the listener of an audited run. */
+ * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made, with
+ * the gates; last, to init, when their limits are set. To the supervisor: the writable folders in memory; that the
+ * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
+ * told to, that it has stopped; from the payload's helper, the listener of an audited run. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,

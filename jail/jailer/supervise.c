@@ -129,6 +129,15 @@ static void hear_memory(struct watch *w)
     check_memory(w);
 }
 
+/* From when the payload runs, and whatever it has done to its memory already. */
+static int watch_memory(struct watch *w)
+{
+    w->oom_event = cgroups_oom_event(w->run);
+    if (w->oom_event >= 0)
+        check_memory(w);
+    return w->oom_event;
+}
+
 static void check_clock(struct watch *w)
 {
     int64_t now = clock_us();
@@ -282,14 +291,14 @@ void supervise(struct run *run, struct verdict *v)
                       .oom_at = NEVER,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
-                      .oom_event = cgroups_oom_event(run)};
+                      .oom_event = -1};
     struct pollfd wait[ON_LIVES + MAX_LIFE_FDS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
                                                    [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
                                                    [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
                                                    [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
                                                    [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
                                                    [ON_CALLS] = {.fd = -1, .events = POLLIN},
-                                                   [ON_MEMORY] = {.fd = w.oom_event, .events = POLLIN}};
+                                                   [ON_MEMORY] = {.fd = -1, .events = POLLIN}};
     for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
         wait[ON_LIVES + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
     do {
@@ -305,6 +314,7 @@ void supervise(struct run *run, struct verdict *v)
             w.started = true;
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
+            wait[ON_MEMORY].fd = watch_memory(&w);
             cgroups_reclaim(run);
         }
         if (wait[ON_CONTROL].revents) /* after that: what it says may be the end */
