@@ -207,6 +207,20 @@ answer(got=sorted({call(101, 0, 0, 0, 0) for _ in range(3000)}))
     assert set(found) <= {"EPERM", "EINTR"}
 
 
+def test_signals_may_only_put_off_the_policys_kill(jailed: Callable[..., Completed]) -> None:
+    """A call that a signal interrupts before it is heard fails; one that is heard is the end."""
+    code = """
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+while True:
+    got = call(101, 0, 0, 0, 0)
+    if got != "EINTR":
+        answer(got=got)
+"""
+    r = jailed(FLOOD + code, options=["--audit", "--strict", "--timeout", "60"])
+    assert (r.returncode, r.stdout) == (128 + signal.SIGSYS, b"")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_end_comes_in_a_flood_of_threads(pyjail: Launcher, number: int) -> None:
     """Whoever ends the supervisor ends the jail, whatever waits for an answer."""
