@@ -26,9 +26,11 @@ class Table:
         )
 
     def take(self, key: str, kind: type[_T], default: _T | None = None) -> _T:
-        """The value of a key of that type; without a default it must be there."""
+        """The value of a key of that type; without a default it must be there.  JSON's null, which Go writes
+        for what is empty, is as good as absent.
+        """
         self.known.add(key)
-        if key not in self.data:
+        if self.data.get(key) is None:
             if default is None:
                 raise self.error("is missing", key)
             return default

@@ -103,7 +103,8 @@ def _profile(table: Table) -> Table:
 def _check_architectures(top: Table, machine: str) -> None:
     """This machine must be one of those that the file is for."""
     word = _ARCHES[machine][1]
-    if "architectures" in top.data and word not in top.strings("architectures"):
+    machines = top.strings("architectures", [])
+    if machines and word not in machines:
         raise top.error(f"has no {word}: the profile is not for this machine", "architectures")
     maps = top.tables("archMap")
     for each in maps:

@@ -99,6 +99,20 @@ def test_what_a_docker_profile_decides(call: str, args: tuple[int, ...], wanted:
         assert action_name(evaluate(made.compile("x86_64"), numbers[call], args)) == wanted
 
 
+def test_null_is_as_good_as_absent() -> None:
+    """Docker's own file has it, where Go's encoder wrote a slice without elements."""
+    riscv = {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": None}
+    empty = dict.fromkeys(("args", "comment", "includes", "excludes", "errnoRet"))
+    made = policy({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": None, "flags": None,
+                   "architectures": None, "archMap": [*DOCKER["archMap"], riscv],
+                   "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", **empty}]})  # fmt: skip
+    assert [made.decide(call) for call in ("read", "write")] == ["allow", "EPERM"]
+    with pytest.raises(PolicyError, match=r"p\.json: defaultAction: is missing"):
+        policy({"defaultAction": None})
+    with pytest.raises(PolicyError, match=r"p\.json: nothing: no such key"):
+        policy({"defaultAction": "SCMP_ACT_ERRNO", "nothing": None})
+
+
 def test_capabilities_kernels_and_machines() -> None:
     admin = policy(capabilities=["CAP_SYS_ADMIN"])
     assert [admin.decide(call, (0x10000000,)) for call in ("mount", "clone", "clone3")] == ["allow"] * 3
