@@ -74,7 +74,8 @@ def dispatch(words: list[str], key: tuple[str, str] | None) -> int:
         words = ["help", *words[1:]]
     if words[0] in FAMILIES and words[1:2] in ([], ["--help"], ["-h"]):
         from jail.cli.help import family_help
-        print(family_help(words[0]), end="", file=sys.stdout if words[1:] else sys.stderr)
+        if words[1:] or sys.stderr is not None:
+            print(family_help(words[0]), end="", file=sys.stdout if words[1:] else sys.stderr)
         return 0 if words[1:] else USAGE
     length = 2 if words[0] in FAMILIES else 1
     command = COMMANDS.get(" ".join(words[:length]))

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import prctl
@@ -19,7 +18,7 @@ from jail.cli.parse import Parsed, UsageError
 from jail.cli.run import check_command, settings_of
 from jail.cli.seccomp import policy_of
 from jail.cli.tojail import make_jail, make_outcome
-from jail.cli.writing import write_whole
+from jail.cli.writing import note, write_whole
 from jail.errors import JailError, LaunchError
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
@@ -65,7 +64,8 @@ def learn_policy(parsed: Parsed, observe: Callable[[Jail, Sequence[str]], tuple[
     told = json.loads(record)
     result = learn(base, seen_in(told["calls"]), shown(parsed.words), earlier)
     write_whole(output.text, learned.write(result, jail.seccomp).encode())
-    print(summary(output.text, result, earlier, told["calls_lost"]), file=sys.stderr)
+    for line in summary(output.text, result, earlier, told["calls_lost"]):
+        note(line)
     return outcome.returncode
 
 
@@ -115,7 +115,7 @@ def watch(jail: Jail, words: Sequence[str]) -> tuple[Outcome, bytes]:
             end_with(parent)
             exec_jailer(plan, words)
         except JailError as error:
-            print(f"pyjail: {error}", file=sys.stderr, flush=True)
+            note(str(error))
         finally:
             os._exit(JAIL_FAILED)
 
@@ -155,16 +155,16 @@ def shown(words: Sequence[str]) -> str:
     return text if len(text) <= MAX_COMMAND else text[:MAX_COMMAND] + "…"
 
 
-def summary(path: str, result: Learned, earlier: Sequence[Learned], lost: int) -> str:
+def summary(path: str, result: Learned, earlier: Sequence[Learned], lost: int) -> list[str]:
     """What was learned, in a line or two."""
     before: set[str] = {call for old in earlier for call in allowed(old)}
     now = allowed(result)
     new = f", {len(now - before)} of them new" if earlier else ""
-    lines = [f"pyjail: {path} allows {len(now)} system calls{new}; "
+    lines = [f"{path} allows {len(now)} system calls{new}; "
              f"run with it: pyjail run --seccomp {runnable(path)}"]
     if lost:
-        lines.append(f"pyjail: {lost} calls could not be recorded, and may be missing: learn again")
-    return "\n".join(lines)
+        lines.append(f"{lost} calls could not be recorded, and may be missing: learn again")
+    return lines
 
 
 def runnable(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jail.cli import policytext
 from jail.cli.parse import Parsed, UsageError, closest
 from jail.cli.tojail import choice, is_policy_file
-from jail.cli.writing import write_whole
+from jail.cli.writing import note, write_whole
 from jail.errors import UnsupportedError
 from seccomp import LibraryMissingError, Policy, PolicyError, diff, disassemble, explain, profiles
 from seccomp.selectors import number
@@ -180,7 +180,7 @@ def check(parsed: Parsed) -> int:
         if result["state"] == "ok":
             print(f"{result['file']}: ok: {result['summary']}")
         else:
-            print(f"pyjail: {result['error']['text']}", file=sys.stderr)
-        for note in result["notes"]:
-            print(f"pyjail: {result['file']}: note: {note}", file=sys.stderr)
+            note(result["error"]["text"])
+        for text in result["notes"]:
+            note(f"{result['file']}: note: {text}")
     return status

@@ -1,9 +1,10 @@
-"""Files that commands write: whole, or not at all."""
+"""What commands write: files, whole or not at all, and notes on stderr."""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from jail.cli.parse import UsageError
 
@@ -21,6 +22,12 @@ def write_whole(path: str, content: bytes, mode: int | None = None) -> None:
             _replace(path, content, mode)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def note(text: str) -> None:
+    """Tell people something on stderr, if there is one; it never lands among what a command prints."""
+    if sys.stderr is not None:
+        print(f"pyjail: {text}", file=sys.stderr, flush=True)
 
 
 def _is_special(path: str) -> bool:

@@ -285,6 +285,15 @@ def test_check_looks_at_every_file(
     assert "cannot read /none.toml: No such file" in capfd.readouterr().err
 
 
+def test_what_is_wrong_never_lands_on_stdout(own: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("default = 1")
+    for words in (["check", str(wrong)], ["check", "/none.toml"], []):
+        script = ["/bin/sh", "-c", '"$0" "$@" 2>&-', sys.executable, "-c", MAIN, "seccomp", *words]
+        done = subprocess.run(script, capture_output=True, check=False)
+        assert (done.returncode > 0, done.stdout) == (True, b"")
+
+
 def test_check_as_json(own: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text('{"defaultAction": "SCMP_ACT_FOO"}')
