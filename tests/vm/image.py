@@ -111,6 +111,7 @@ def _make(suite: str, out: Path) -> None:
         env={**os.environ, "PYJAIL_VM_OUT": str(out), "PYJAIL_VM_KERNEL": spec.kernel},
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr,
     )  # fmt: skip
+    (out / "vmlinuz").chmod(0o644)
     if (root / KEYS).exists():
         shutil.copy(root / KEYS, out)
     disk = out / "root.ext4"
