@@ -72,18 +72,18 @@ NO_SESSION = "the user has no session with a systemd"
 # What is there in each machine; Landlock is of ABI 2 in bookworm and of 6 in trixie.
 ANYWHERE = "userns,seccomp,landlock"
 # What the kernel, the distribution and systemd have a say in.
+RESOURCES = ("tests/jailed/test_limits.py", "tests/escape/test_cgroup_escape.py")
 KERNEL = (
+    *RESOURCES,
     "tests/jailed/test_root.py",
-    "tests/jailed/test_limits.py",
     "tests/jailed/test_network.py",
     "tests/jailed/test_classic_mounts.py",
     "tests/escape/test_stdio_reopened.py",
-    "tests/escape/test_cgroup_escape.py",
     "tests/escape/test_device_nodes.py",
-    "tests/escape/test_kernel_surface.py",
-    "tests/escape/test_namespaces_nested.py",
     "tests/escape/test_resource_bombs.py",
 )
+SURFACE = ("tests/escape/test_kernel_surface.py",)
+NAMESPACES = ("tests/escape/test_namespaces_nested.py",)
 APPARMOR = ("tests/vm/inside/test_apparmor.py",)
 SYSTEMD = ("tests/integration/test_process_managers.py",)
 # Another libseccomp, another Python, another C library.
@@ -93,23 +93,22 @@ LIBRARIES = (
     "tests/unit/test_seccomp_libseccomp.py",
     "tests/unit/test_seccomp_notify.py",
 )
-RESOURCES = ("tests/jailed/test_limits.py", "tests/escape/test_cgroup_escape.py")
 # All others of real jails, but for those of programs that the machines do not have.
 NO_PROGRAMS = {"tests/jailed/test_profiles.py", "tests/jailed/test_probes.py"}
 REST = tuple(
     name
     for folder in ("jailed", "escape")
     for path in sorted((PROJECT / "tests" / folder).glob("test_*.py"))
-    if (name := str(path.relative_to(PROJECT))) not in {*KERNEL, *NO_PROGRAMS}
+    if (name := str(path.relative_to(PROJECT))) not in {*KERNEL, *SURFACE, *NAMESPACES, *NO_PROGRAMS}
 )
 LEGS = (
-    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL)),
+    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL, *SURFACE)),
+    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL, *NAMESPACES)),
     Leg("trixie", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*SYSTEMD, *RESOURCES)),
-    Leg("trixie", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*LIBRARIES, *RESOURCES)),
-    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *KERNEL)),
     Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*SYSTEMD, *RESOURCES)),
-    Leg("bookworm", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*LIBRARIES, *RESOURCES)),
-    Leg("noble", "root", "seccomp,landlock,root", (NO_CGROUP, NO_USERNS), (*APPARMOR, *SYSTEMD)),
+    Leg("trixie", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), (*LIBRARIES, *RESOURCES)),
+    Leg("bookworm", "nosub", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), LIBRARIES),
+    Leg("noble", "root", "seccomp,landlock,root", (NO_CGROUP, NO_USERNS, NO_SESSION), (*APPARMOR, *SYSTEMD)),
     Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP,), REST, slow=True),
     Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT, NO_CGROUP), REST, slow=True),
 )
