@@ -94,5 +94,4 @@ def test_the_types_of_the_examples_are_right(tmp_path: Path) -> None:
 def test_the_command_for_the_tests_is_the_one_that_ci_runs() -> None:
     """It is not executed here, where it would start this test again: it is what is running, if CI is."""
     assert [block.text for block in blocks(README) if block.language == "sh"][1] == _TESTS
-    last = (PROJECT / ".ci/run").read_text().splitlines()[-1]
-    assert last.endswith('exec scripts/test "$@"')
+    assert 'scripts/test "$@"' in (PROJECT / ".ci/run").read_text().splitlines()
