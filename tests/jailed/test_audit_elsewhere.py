@@ -1,4 +1,4 @@
-"""Audits on older kernels, within jails, beside other listeners, and of policies that refuse calls of ours."""
+"""Audits on older kernels, within jails, beside other listeners; policies that refuse calls of ours."""
 
 from __future__ import annotations
 
