@@ -53,12 +53,12 @@ class Ruleset:
     def __init__(self, paths: Mapping[_Path, str]) -> None:
         if not isinstance(paths, Mapping):
             raise SpecError(f"expected a mapping of paths to 'ro' or 'rw', got {paths!r}", "landlock")
-        self._handled = rights(abi())
         self._fd = -1
-        opened = []
+        opened: list[tuple[int, _Path, str]] = []
         try:
             for path, access in paths.items():
                 opened.append((_open(path, access), path, access))
+            self._handled = rights(abi())
             self._fd = system_call(_CREATE_RULESET, struct.pack("=Q", self._handled), 8, 0)
             for fd, path, access in opened:
                 self._add(fd, path, access)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from support.features import PROJECT
 from support.users import User
 
 _INSIDE = (Path(__file__).parents[1] / "support" / "inside.py").read_text()
@@ -47,7 +49,8 @@ def beside(function):
 def run_confined(user: User, code: str, *arguments: str, status: int = 0) -> dict[str, Any]:
     """What the code gave to `answer(...)`; the process ended with that status (negative: a signal)."""
     words = [sys.executable, "-c", _INSIDE + _PRELUDE + code, str(user.uid), str(user.gid), *arguments]
-    ended = subprocess.run(words, capture_output=True, timeout=120, check=False, cwd="/")
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    ended = subprocess.run(words, capture_output=True, timeout=120, check=False, cwd="/", env=env)
     assert ended.returncode == status, (ended.returncode, ended.stdout, ended.stderr.decode())
     found: dict[str, Any] = json.loads(ended.stdout) if ended.stdout else {}
     return found
