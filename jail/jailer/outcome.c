@@ -29,6 +29,7 @@ static bool payload_used_up_cpu(const struct run *run, const struct verdict *v)
 static const enum ending endings[] = {[BY_TIMEOUT] = TIMED_OUT,
                                       [BY_IDLE_TIMEOUT] = IDLE_TIMED_OUT,
                                       [BY_CPU_TIME] = CPU_EXCEEDED,
+                                      [BY_MEMORY] = OUT_OF_MEMORY,
                                       [BY_OUTPUT] = OUTPUT_EXCEEDED};
 
 enum ending outcome_ending(const struct run *run, const struct verdict *v)
@@ -67,7 +68,7 @@ const char *outcome_name(enum ending ending)
 unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names)
 {
     static const char *const by[] = {
-        [BY_TIMEOUT] = "timeout", [BY_IDLE_TIMEOUT] = "idle_timeout", [BY_CPU_TIME] = NULL, [BY_OUTPUT] = "max_output"};
+        [BY_TIMEOUT] = "timeout", [BY_IDLE_TIMEOUT] = "idle_timeout", [BY_OUTPUT] = "max_output"};
     unsigned count = 0;
     if (v->oom_kills > 0)
         names[count++] = "memory";

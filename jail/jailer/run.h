@@ -32,7 +32,7 @@ struct run {
     int64_t start_us;
 };
 
-enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_OUTPUT };
+enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT };
 
 /* What became of it, as the kernel and the clock tell; nothing the payload wrote. */
 struct verdict {

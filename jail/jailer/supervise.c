@@ -21,8 +21,8 @@ struct watch {
     struct verdict *verdict;
     int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
-    bool ended;   /* init, and so all of the jail */
     int oom_event, oom_looks;
+    bool ended;   /* init, and so all of the jail */
     bool silent;  /* init has closed its end */
     bool speechless; /* nobody is left who could make a call */
     bool started; /* the payload runs, or never will */
@@ -55,13 +55,13 @@ static void blame(struct watch *w, enum cause cause)
         w->verdict->cause = cause;
 }
 
-/* Init does it, and tells how the payload ended; if it cannot, it goes the same way. */
+/* Init does it, which reaps them and tells how the payload ended; if it cannot, it goes the same way. */
 static void end_now(struct watch *w, enum cause cause)
 {
     blame(w, cause);
     if (w->leave_at != NEVER)
         return;
-    order(w, SIGKILL, THE_PAYLOAD);
+    order(w, SIGKILL, EVERYONE);
     w->kill_at = earlier(w->kill_at, clock_us() + LAST_WORDS_US);
 }
 
@@ -110,10 +110,8 @@ static void take_signals(struct watch *w)
 static void check_memory(struct watch *w)
 {
     int64_t kills = cgroups_oom_kills(w->run);
-    if (kills > 0) { /* by init, which reaps them and tells; it has a second */
-        int64_t soon = clock_us() + 1000000;
-        order(w, SIGKILL, EVERYONE);
-        w->kill_at = earlier(w->kill_at, soon);
+    if (kills > 0) {
+        end_now(w, BY_MEMORY);
     } else if (kills == 0 && --w->oom_looks > 0) {
         w->oom_at = clock_us() + 1000;
         return;

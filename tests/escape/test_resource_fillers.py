@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,16 +52,11 @@ os._exit(3 if os.wait()[1] else 4)
 
 
 @pytest.mark.parametrize("filler", FILLERS)
-def test_what_many_processes_hoard_counts_together(
-    pyjail: Launcher, require: Callable[[str], None], filler: str
-) -> None:
-    """50 processes, none of which takes much; nothing is left of it in the end."""
-    require("cgroup")
-    if not pyjail.user.is_root:
-        return
+def test_what_many_processes_hoard_counts_together(cgroup_pyjail: Launcher, filler: str) -> None:
+    """50 processes, none of which takes much."""
     options = ["--memory", "48M", "--timeout", "60", "--grace", "0", "--nofile", "1000"]
     code = HOARD.replace("FILLER", textwrap.indent(FILLERS[filler].strip(), " " * 12))
-    result = pyjail.python(code, options=options)
+    result = cgroup_pyjail.python(code, options=options)
     assert result.outcome is not None
     assert result.outcome["status"] == "out-of-memory", result.stderr
     assert result.outcome["limits_hit"] == ["memory"]

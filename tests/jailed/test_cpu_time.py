@@ -14,32 +14,28 @@ def used(outcome) -> float:
 
 
 @pytest.mark.parametrize(("seconds", "status"), [("0.95", "exited"), ("1.05", "cpu-exceeded")])
-def test_just_below_and_just_above(root_pyjail, require, seconds, status):
-    require("cgroup")
-    r = root_pyjail.run("run", "--cpu-time", "1", "--", *PYTHON, BURN, seconds)
+def test_just_below_and_just_above(cgroup_pyjail, seconds, status):
+    r = cgroup_pyjail.run("run", "--cpu-time", "1", "--", *PYTHON, BURN, seconds)
     assert r.outcome["status"] == status
     assert r.returncode == (0 if status == "exited" else 124)
     assert r.outcome["enforced"]["cpu_time"].startswith("cgroup")
     assert r.outcome["limits_hit"] == ([] if status == "exited" else ["cpu_time"])
 
 
-def test_what_is_used_is_reported(root_pyjail, require):
-    require("cgroup")
-    r = root_pyjail.run("run", "--cpu-time", "10", "--", *PYTHON, BURN, "0.5")
+def test_what_is_used_is_reported(cgroup_pyjail):
+    r = cgroup_pyjail.run("run", "--cpu-time", "10", "--", *PYTHON, BURN, "0.5")
     assert 0.5 <= used(r.outcome) <= 0.525
 
 
-def test_parallel_processes_count_together(root_pyjail, require):
+def test_parallel_processes_count_together(cgroup_pyjail):
     """Four processes of 0.4 s each stay below 1 s alone."""
-    require("cgroup")
     code = "for i in 1 2 3 4; do python3 -I -S -c '%s' 0.4 & done; wait" % BURN
-    r = root_pyjail.run("run", "--cpu-time", "1", "--", *SH, code)
+    r = cgroup_pyjail.run("run", "--cpu-time", "1", "--", *SH, code)
     assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
 
 
-def test_it_is_reached_below_a_second(root_pyjail, require):
-    require("cgroup")
-    r = root_pyjail.run("run", "--cpu-time", "100ms", "--", *SH, "while :; do :; done")
+def test_it_is_reached_below_a_second(cgroup_pyjail):
+    r = cgroup_pyjail.run("run", "--cpu-time", "100ms", "--", *SH, "while :; do :; done")
     assert r.outcome["status"] == "cpu-exceeded"
     assert r.outcome["signal"] == 9
     assert 0.1 <= used(r.outcome) < 0.5
