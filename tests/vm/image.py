@@ -25,7 +25,7 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "kmod", "udev", "apparmor"),
     *("supervisor", "procps", "util-linux", "mount", "passwd", "login", "iproute2", "uidmap", "libseccomp2"),
     *("python3", "python3-pytest", "python3-hypothesis", "python3-cffi-backend", "python3-prctl"),
-    *("python3-pyroute2", "python3-seccomp"),
+    *("python3-jsonschema", "python3-pyroute2", "python3-seccomp"),
 )
 
 
