@@ -184,13 +184,13 @@ def test_landlock_of_nothing_leaves_nothing(confined, with_landlock):
 def test_limits_hold(confined):
     found = confined("""
 import resource
-confine(limits=Limits(nofile=20, core=0, file_size=5, rlimits=(("cpu", 2, 3), ("locks", 7, 8))))
+confine(limits=Limits(nofile=20, core=0, file_size=5, rlimits=(("cpu", 200, 300), ("locks", 7, 8))))
 def fill():
     for _ in range(40): os.open("/dev/null", os.O_RDONLY)
 answer(fill=attempt(fill), cpu=resource.getrlimit(resource.RLIMIT_CPU), locks=resource.getrlimit(10), core=resource.getrlimit(resource.RLIMIT_CORE),
        raised=attempt(resource.setrlimit, resource.RLIMIT_NOFILE, (21, 21)))
 """)
-    assert found == {"fill": "EMFILE", "cpu": [2, 3], "locks": [7, 8], "core": [0, 0], "raised": "ValueError"}
+    assert found == {"fill": "EMFILE", "cpu": [200, 300], "locks": [7, 8], "core": [0, 0], "raised": "ValueError"}
 
 
 def test_it_can_be_done_again_and_only_adds(confined, files, with_landlock):
