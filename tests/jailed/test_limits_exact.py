@@ -136,10 +136,10 @@ def test_cpus_are_a_share_of_the_wall_time(cgroup_pyjail, cpus):
     r = cgroup_pyjail.run("run", "--cpus", str(cpus), "--", *PYTHON, code, "0.5")
     assert r.returncode == 0, r.stderr
     assert r.outcome["enforced"]["cpus"].startswith("cgroup-")
-    # As much as was used has taken this long at least; a period may have begun with its share unused.
+    # As much as was used has taken about this long at least: the jail's own start is counted, and not held back.
     used = cpu(r.outcome)
     assert used >= 0.95
-    assert r.outcome["wall_seconds"] >= (used - cpus * 0.1) / cpus * 0.95
+    assert r.outcome["wall_seconds"] >= used / cpus * 0.8
 
 
 def test_the_cpus_of_a_cpuset_are_all_there_are(root_pyjail, require):
