@@ -39,6 +39,21 @@ def test_every_byte_written_before_the_end_arrives(pyjail):
     assert r.stderr == b"".join(b"%d\n" % n for n in range(1, 300001))
 
 
+def test_what_the_caller_reads_after_the_end_is_all_there(pyjail):
+    """More than its pipe holds: the rest waits in ours when all of the jail is gone."""
+    reader, writer = os.pipe()
+    code = "echo ready >&2; read a; exec head -c 100000 /dev/zero"
+    with pyjail.popen(*RELAYED, "--", *SH, code, stdin=-1, stdout=writer, stderr=-1) as process:
+        os.close(writer)
+        assert process.stderr.readline() == b"ready\n"
+        held = hold(descendants(process.pid))
+        process.stdin.close()
+        assert alive_after(held, 60) == []
+        with open(reader, "rb") as source:
+            assert len(source.read()) == 100000
+    assert process.returncode == 0
+
+
 def test_order_is_kept_where_both_streams_are_one(pyjail):
     code = "import os\nfor n in range(20000): os.write(1 + n % 2, b'%d\\n' % n)"
     r = pyjail.run(*RELAYED, "--", *PYTHON, code, stderr=subprocess.STDOUT)
