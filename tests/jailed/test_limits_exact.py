@@ -136,7 +136,7 @@ def test_cpus_are_a_share_of_the_wall_time(cgroup_pyjail, cpus):
     r = cgroup_pyjail.run("run", "--cpus", str(cpus), "--", *PYTHON, code, "0.5")
     assert r.returncode == 0, r.stderr
     assert r.outcome["enforced"]["cpus"].startswith("cgroup-")
-    # As much as was used has taken about this long at least: the jail's own start is counted, and not held back.
+    # As much as was used has taken about this long at least: the start is counted, and not held back.
     used = cpu(r.outcome)
     assert used >= 0.95
     assert r.outcome["wall_seconds"] >= used / cpus * 0.8
