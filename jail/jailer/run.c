@@ -2,6 +2,7 @@
 #include "run.h"
 #include "audit.h"
 #include "report.h"
+#include <linux/poll.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
 
@@ -25,15 +26,20 @@ static bool take_signals(struct run *run, struct failure *f)
     return true;
 }
 
-/* The start failed on our side. If the jail's side had failed first, ours was only the consequence. */
+/* The start failed on our side. If the jail's side had failed first, ours was only the consequence; what it tells when
+ * we leave is the consequence of that. */
 static void call_off(struct run *run, struct failure *f)
 {
     struct failure first;
+    struct pollfd told = {.fd = run->errors[0], .events = POLLIN};
+    struct __kernel_timespec now = {0, 0};
     if (run->pid <= 0)
         return;
+    SYS(__NR_ppoll, &told, 1, &now, 0, 8);
     sys_close(run->control[0]); /* the waiting child sees the end and goes */
     SYS(__NR_wait4, run->pid, 0, 0x40000000 /* __WALL */, 0);
-    if (sys_read(run->errors[0], &first, sizeof first) == sizeof first && first.step < STEP_COUNT)
+    if ((told.revents & POLLIN) && sys_read(run->errors[0], &first, sizeof first) == sizeof first &&
+        first.step < STEP_COUNT)
         *f = first;
 }
 

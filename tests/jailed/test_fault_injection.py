@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.features import missing
 from support.launcher import Launcher
-from support.processes import cgroup_folders
+from support.processes import abandoned, cgroup_folders
 
 # Steps that a run of this host and user never comes to; each with its reason.
 ROOT_ONLY = {"uid-pool", "owner", "cgroup", "cgroup-set", "cgroup-join", "cgroup-namespace", "cpu-time"}
@@ -87,7 +87,7 @@ def test_every_step_that_fails_keeps_the_payload_from_running(
             wrong[step] = (status, outcome.get("status"), told, "RAN" if ran else "did not run")
         (place / "marker").unlink(missing_ok=True)
     assert wrong == {}
-    assert not {folder for folder in cgroup_folders() - before if "pyjail" in folder}
+    assert not {folder for folder in cgroup_folders() - before if abandoned(folder)}
 
 
 def test_a_plan_that_cannot_be_read_runs_nothing(pyjail: Launcher, place: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.installation import SYSTEM_PYTHON
 from support.launcher import Launcher
-from support.processes import alive_after, cgroup_folders, descendants, hold
+from support.processes import abandoned, alive_after, cgroup_folders, descendants, hold
 
 ORPHANS = Path(__file__).parents[1] / "support" / "orphans.py"
 READY = "os.write(1, b'ready\\n')\n"
@@ -50,12 +50,6 @@ def sweep(pyjail: Launcher, last: int, count: int, *command: str) -> dict[str, o
         out = process.communicate(timeout=600)[0]
     found: dict[str, object] = json.loads(out)
     return found
-
-
-def abandoned(folder: str) -> bool:
-    """A run's cgroup (pyjail-PID-…) without its supervisor. Other live runs of this machine have theirs."""
-    name = Path(folder).name.split("-")
-    return name[0] == "pyjail" and not Path("/proc", name[1]).exists()
 
 
 def test_sigkill_of_the_supervisor_at_any_moment_leaves_nothing(pyjail: Launcher) -> None:

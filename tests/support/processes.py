@@ -69,3 +69,9 @@ def status(pid: int | str) -> dict[str, str]:
 def cgroup_folders() -> set[str]:
     """Every folder of every cgroup hierarchy."""
     return {folder for folder, _, _ in os.walk("/sys/fs/cgroup")}
+
+
+def abandoned(folder: str) -> bool:
+    """A run's cgroup (pyjail-PID-…) without its supervisor. Other live runs of this machine have theirs."""
+    name = Path(folder).name.split("-")
+    return name[0] == "pyjail" and not Path("/proc", name[1]).exists()
