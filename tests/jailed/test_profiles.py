@@ -308,6 +308,15 @@ def test_strict_by_name_is_strict_by_option(pyjail):
     assert named.outcome["status"] == option.outcome["status"] == "signaled"
 
 
+def test_strict_does_not_kill_who_only_asks_for_a_ring(pyjail):
+    """As the Node of Ubuntu 24.04 does: io_uring_setup(2)."""
+    ask = (
+        "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True);"
+        "print(libc.syscall(425, 1, bytes(120)), errno.errorcode[ctypes.get_errno()])"
+    )
+    assert run(pyjail, "strict", *PYTHON, ask) == "-1 EPERM\n"
+
+
 def test_strict_by_name_is_the_same_program(pyjail):
     def program(*options):
         lines = pyjail.run("plan", *options, "--", "/bin/true").stdout.splitlines()
