@@ -1,10 +1,12 @@
 """The seam between `Process` and what executes plans: here a jailer for each run.
 
 `posix_spawn` shares the caller's memory until the exec, so that a start costs the same from a caller of any
-size. What ties the two together are one socket and one pidfd:
+size. What ties the two together are a file in memory, a socket and a pidfd:
 
-- over the socket the jailer writes the outcome; when the caller's direction of it is shut down, the jailer
-  kills the jail, removes what it made, and reports;
+- the jailer writes the outcome to the file, which takes it however long a hostile program has made it: a jailer
+  that waits for its caller, who waits for its end, would wait forever;
+- when the caller's direction of the socket is shut down, the jailer kills the jail, removes what it made, and
+  reports;
 - the pidfd is the caller's own: it tells the jailer that the calling *process* has ended, however that came
   about. The end of the thread that started the jail is nothing, and a forked child that holds a copy of the
   socket keeps nothing alive.
@@ -22,8 +24,7 @@ from typing import Protocol
 from jail.errors import LaunchError
 from jail.launch import jailer_path, memory_file, not_started
 
-INHERIT, SAME_AS_STDOUT = -100, -2
-REPORT_BYTES = 1 << 16
+INHERIT = -100
 PASSED_ON = frozenset(
     (
         signal.SIGTERM,
@@ -70,7 +71,7 @@ class Launcher(Protocol):
         passed: tuple[int, ...],
     ) -> Running:
         """Start a plan with the words as its command. `streams` are the descriptors for 0, 1 and 2, INHERIT
-        for the caller's own, SAME_AS_STDOUT for 2; `passed` keep their numbers. Raises LaunchError."""
+        for the caller's own; `passed` keep their numbers. Raises LaunchError."""
 
 
 class OneShot:
@@ -86,21 +87,21 @@ class OneShot:
         _reap_abandoned()
         path = jailer_path()
         numbers = _free_numbers(passed)
-        report, life, text = numbers
+        report, *lives, text = numbers
         ours, theirs = socket.socketpair()
         opened: list[int] = []
         try:
+            opened.append(os.memfd_create("pyjail-outcome"))
             opened.append(os.pidfd_open(os.getpid()))
-            opened.append(memory_file(_with_ends(plan, report, life)))
+            opened.append(memory_file(_with_ends(plan, report, lives)))
             wanted = {target: source for target, source in enumerate(streams) if source >= 0}
-            wanted.update(zip(numbers, (theirs.fileno(), *opened), strict=True))
+            outcome, caller, program = opened
+            wanted.update(zip(numbers, (outcome, theirs.fileno(), caller, program), strict=True))
             actions = [
                 (os.POSIX_SPAWN_DUP2, _clear_of(source, target, max(numbers) + 1, opened), target)
                 for target, source in wanted.items()
             ]
             actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in passed]
-            if streams[2] == SAME_AS_STDOUT:
-                actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
             # Signals must not meet a jailer that has not begun to listen; and whatever the caller ignores, it
             # means its TERM.
             pid = os.posix_spawn(
@@ -111,7 +112,9 @@ class OneShot:
                 setsigmask=PASSED_ON,
                 setsigdef=[signal.SIGTERM],
             )
-            return _OneRun(pid, ours)
+            run = _OneRun(pid, ours, outcome)
+            opened.remove(outcome)
+            return run
         except OSError as error:
             ours.close()
             raise error if isinstance(error, LaunchError) else not_started(error) from None
@@ -127,9 +130,10 @@ class OneShot:
 class _OneRun:
     """A run that has a jailer of its own."""
 
-    def __init__(self, pid: int, report: socket.socket) -> None:
+    def __init__(self, pid: int, life: socket.socket, outcome: int) -> None:
         self.pid = pid
-        self._report = report
+        self._life = life
+        self._outcome = outcome
         try:
             self.pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -149,21 +153,19 @@ class _OneRun:
 
     def kill(self) -> None:
         try:
-            self._report.shutdown(socket.SHUT_WR)
+            self._life.shutdown(socket.SHUT_WR)
         except OSError:  # the other end has gone
             return
         self.send_signal(signal.SIGCONT)  # a supervisor that was stopped would not see it
 
     def finish(self) -> tuple[bytes, int | None]:
-        parts = []
-        room = REPORT_BYTES
-        while room > 0 and (part := self._report.recv(room)):
-            parts.append(part)
-            room -= len(part)
-        return b"".join(parts), _reap(self.pidfd)
+        return os.pread(self._outcome, os.fstat(self._outcome).st_size, 0), _reap(self.pidfd)
 
     def close(self) -> None:
-        self._report.close()
+        if self.pidfd < 0:
+            return
+        self._life.close()
+        os.close(self._outcome)
         if not _has_ended(self.pidfd):
             _abandoned.append(self.pidfd)  # it ends by itself now, and somebody has to reap it
         else:
@@ -204,15 +206,14 @@ def _reap(pidfd: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
-def _free_numbers(passed: tuple[int, ...]) -> tuple[int, int, int]:
-    """Three descriptors that the payload does not get."""
-    first, second, third = [number for number in range(3, 6 + len(passed)) if number not in passed][:3]
-    return first, second, third
+def _free_numbers(passed: tuple[int, ...]) -> list[int]:
+    """Four descriptors that the payload does not get."""
+    return [number for number in range(3, 7 + len(passed)) if number not in passed][:4]
 
 
-def _with_ends(plan: bytes, report: int, life: int) -> bytes:
+def _with_ends(plan: bytes, report: int, lives: Sequence[int]) -> bytes:
     """The plan with where the outcome goes and what the run lives by."""
-    ends = b"outcome fd %d\nlife-fd %d\nlife-fd %d\nend\n" % (report, report, life)
+    ends = b"outcome fd %d\nlife-fd %d\nlife-fd %d\nend\n" % (report, *lives)
     return plan.removesuffix(b"end\n") + ends
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,35 @@ read = lambda name: open(sys.argv[1] + "/" + name).read()
 answer(out=read("out"), err=read("err"), status=done.returncode)
 """, str(place))
     assert found == {"out": "in", "err": "err\n", "status": 0}
+
+
+def test_a_closed_stdout_is_never_a_descriptor_of_ours(scripts: Scripts) -> None:
+    """What we open gets the numbers of what the caller closed; the jail must not find it as its stderr."""
+    assert scripts.answer("""
+os.dup2(1, 90)
+os.close(0), os.close(1)
+try:
+    found = jail.run(["/bin/sh", "-c", "echo '{}' >&2; exit 3"], stderr=STDOUT)
+except jail.SpecError as error:
+    found = str(error)
+os.dup2(90, 1)
+answer(found=str(found))
+""") == {"found": "stdout: descriptor 1: Bad file descriptor"}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by their numbers there")
+def test_no_outcome_is_too_long(scripts: Scripts) -> None:
+    """A hostile program makes its audit as long as it can, longer than any socket or pipe holds."""
+    assert scripts.answer("""
+code = '''import ctypes
+call = ctypes.CDLL(None).syscall
+for number in {*range(335)} - {15, 34, 56, 57, 58, 60, 61, 130, 219, 231}:  # with what ends or waits
+    for i in range(33):
+        call(number, *[ctypes.c_long(-(i << 40) - 4096)] * 6)
+'''
+done = jail.run(["/usr/bin/python3", "-c", code], jail=Jail(audit="all").with_limits(timeout=60))
+answer(status=done.status, many=len(done.calls) > 3000)
+""") == {"status": "exited", "many": True}
 
 
 def test_a_caller_without_standard_streams(scripts: Scripts, place: Path) -> None:
