@@ -80,6 +80,21 @@ static void end_soon(struct watch *w, enum cause cause)
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
 }
 
+/* The jail is gone, and only the caller, who has not taken its output, holds us up: this is for ourselves. */
+static void heed(struct watch *w, int signal)
+{
+    switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGHUP:
+    case SIGQUIT:
+        end_soon(w, BY_ITSELF);
+        break;
+    case SIGTSTP:
+        SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+    }
+}
+
 static void pass_on(struct watch *w, int signal, bool from_terminal)
 {
     switch (signal) {
@@ -103,7 +118,10 @@ static void take_signals(struct watch *w)
 {
     struct signalfd_siginfo info;
     while (sys_read(w->run->signals, &info, sizeof info) == sizeof info)
-        pass_on(w, (int)info.ssi_signo, info.ssi_code == FROM_KERNEL);
+        if (w->ended)
+            heed(w, (int)info.ssi_signo);
+        else
+            pass_on(w, (int)info.ssi_signo, info.ssi_code == FROM_KERNEL);
 }
 
 /* Memory has run out. The kernel says so before it has found whom to end, if anybody: look until it has. */
@@ -317,6 +335,10 @@ void supervise(struct run *run, struct verdict *v)
         }
         if (wait[ON_CONTROL].revents) /* after that: what it says may be the end */
             hear_init(&w);
+        if (wait[ON_INIT].revents) {
+            w.ended = true;
+            wait[ON_INIT].fd = -1;
+        }
         if (wait[ON_SIGNALS].revents)
             take_signals(&w);
         watch_lives(&w, wait + ON_LIVES);
@@ -326,10 +348,6 @@ void supervise(struct run *run, struct verdict *v)
             hear_call(&w, wait[ON_CALLS].revents);
         if (wait[ON_MEMORY].revents)
             hear_memory(&w);
-        if (wait[ON_INIT].revents) {
-            w.ended = true;
-            wait[ON_INIT].fd = -1;
-        }
         check_clock(&w);
     } while (!over(&w));
     collect(&w);

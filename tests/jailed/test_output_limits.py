@@ -285,6 +285,24 @@ def test_a_caller_that_never_reads_does_not_outlast_the_time_limit(pyjail, paylo
         assert 0 < len(source.read()) <= 65536
 
 
+def test_a_signal_ends_the_wait_for_a_caller_that_does_not_read(pyjail):
+    """The jail is gone, and cannot obey any more: stopped and ended is what holds the terminal up."""
+    reader, writer = os.pipe()
+    words = (*RELAYED, "--", *SH, "read go; head -c 100000 /dev/zero")
+    with pyjail.popen(*words, stdin=-1, stdout=writer) as process:
+        os.close(writer)
+        held = hold(descendants(process.pid))
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        assert alive_after(held, 60) == []
+        process.send_signal(signal.SIGTSTP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    os.close(reader)
+
+
 def test_signals_reach_the_payload_meanwhile(pyjail):
     reader, writer = os.pipe()
     code = "trap 'exit 5' TERM; yes & echo ready >&2; wait"
