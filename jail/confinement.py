@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import resource
 from collections.abc import Callable, Iterable, Mapping
+from typing import TextIO
 
 import prctl
 
@@ -75,13 +77,15 @@ def confine(
     wanted = Wanted(keep, no_new_privs, program is not None, None if landlock is None else abi())
     check_privilege(wanted, own)
     check_threads(wanted, own, others)
-    ruleset = None if landlock is None else Ruleset(landlock)
-    try:
+    with contextlib.ExitStack() as opened:
+        # All that the steps read is opened before the first: nothing may be left to open afterwards.
+        ruleset = None if landlock is None else opened.enter_context(contextlib.closing(Ruleset(landlock)))
+        status = opened.enter_context(_open_status("/proc/thread-self/status"))
         steps: list[_Step] = []
         if rlimits:
             steps.append(("limits", lambda: _limit(rlimits)))
         if keep is not None:
-            steps.append(("capabilities", lambda: _drop(own, keep)))
+            steps.append(("capabilities", lambda: _drop(own, keep, status)))
         if no_new_privs:
             steps.append(("no_new_privs", lambda: prctl.set_no_new_privs(1)))
         if ruleset is not None:
@@ -89,9 +93,6 @@ def confine(
         if program is not None:
             steps.append(("seccomp", lambda: install(program)))
         _take(steps)
-    finally:
-        if ruleset is not None:
-            ruleset.close()
 
 
 def _take(steps: list[_Step]) -> None:
@@ -125,15 +126,19 @@ def _threads() -> tuple[Thread, list[Thread]]:
     found = {}
     for thread in threads:
         try:
-            found[thread] = _status(f"/proc/self/task/{thread}/status")
+            with _open_status(f"/proc/self/task/{thread}/status") as file:
+                found[thread] = _status(file)
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
     return found.pop(own), list(found.values())
 
 
-def _status(path: str) -> Thread:
-    with open(path, encoding="ascii", errors="replace") as file:
-        fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+def _open_status(path: str) -> TextIO:
+    return open(path, encoding="ascii", errors="replace")
+
+
+def _status(file: TextIO) -> Thread:
+    fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     hexadecimal = {name: int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
     return hexadecimal | {
         name: int(fields.get(name, "0")) for name in ("Pid", "NoNewPrivs", "Seccomp_filters")
@@ -234,7 +239,7 @@ def _keep(names: Iterable[str], own: Thread) -> int:
     return sum(1 << number for number in set(numbers.values()))
 
 
-def _drop(own: Thread, keep: int) -> None:
+def _drop(own: Thread, keep: int, status: TextIO) -> None:
     """Leave no set of this thread more than `keep`. The bounding set only where it may be changed; else
     no_new_privs keeps execve(2) from giving anything back."""
     may_lock = own["CapEff"] & _SETPCAP
@@ -250,7 +255,7 @@ def _drop(own: Thread, keep: int) -> None:
         (lost, [prctl.CAP_EFFECTIVE, prctl.CAP_PERMITTED], False),
         (_DROPPABLE, prctl.CAP_INHERITABLE, False),
     )
-    now = _status("/proc/thread-self/status")
+    now = _status(status)
     left = (
         (now["CapPrm"] | now["CapEff"] | (now["CapBnd"] if may_lock else 0)) & ~keep
         | now["CapInh"]

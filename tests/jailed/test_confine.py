@@ -193,6 +193,12 @@ answer(fill=attempt(fill), cpu=resource.getrlimit(resource.RLIMIT_CPU), locks=re
     assert found == {"fill": "EMFILE", "cpu": [200, 300], "locks": [7, 8], "core": [0, 0], "raised": "ValueError"}
 
 
+def test_no_step_needs_a_descriptor_that_the_limits_refuse(confined):
+    assert confined("confine(limits=Limits(nofile=0), policy=DEFAULT); answer(status=attempt(os.open, '/', 0))") == {
+        "status": "EMFILE"
+    }
+
+
 def test_it_can_be_done_again_and_only_adds(confined, files, with_landlock):
     found = confined(
         """
