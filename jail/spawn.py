@@ -3,8 +3,8 @@
 `posix_spawn` shares the caller's memory until the exec, so that a start costs the same from a caller of any
 size. What ties the two together are a file in memory, a socket and a pidfd:
 
-- the jailer writes the outcome to the file, which takes it however long a hostile program has made it: a jailer
-  that waits for its caller, who waits for its end, would wait forever;
+- the jailer writes the outcome to the file, which takes it however long a hostile program has made it: a
+  jailer that waits for its caller, who waits for its end, would wait forever;
 - when the caller's direction of the socket is shut down, the jailer kills the jail, removes what it made, and
   reports;
 - the pidfd is the caller's own: it tells the jailer that the calling *process* has ended, however that came
@@ -112,6 +112,7 @@ class OneShot:
                 setsigmask=PASSED_ON,
                 setsigdef=[signal.SIGTERM],
             )
+            theirs.close()  # so that there is room for a descriptor that watches the end
             run = _OneRun(pid, ours, outcome)
             opened.remove(outcome)
             return run
