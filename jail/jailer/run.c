@@ -43,10 +43,29 @@ static void call_off(struct run *run, struct failure *f)
         *f = first;
 }
 
+/* Whoever reads what we tell people may be slow or gone to sleep; then any signal ends the wait, and nothing is told. */
+static bool listened_to(const struct run *run)
+{
+    struct pollfd wait[] = {{.fd = 2, .events = POLLOUT}, {.fd = run->signals, .events = POLLIN}};
+    SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+    return wait[0].revents;
+}
+
+static void tell(const struct run *run, const struct verdict *v)
+{
+    bool something = v->failure.step != STEP_NONE || run->plan->stats || run->plan->audit;
+    if (!something || !listened_to(run))
+        return;
+    if (v->failure.step != STEP_NONE)
+        report(run->plan, &v->failure, run->command);
+    tally_tell(run->plan);
+    stats_write(run, v);
+}
+
 int execute(struct plan *plan, int argc, char **argv, char **envp)
 {
     struct run run = {
-        .plan = plan, .command = "", .outcome = -1, .id_lock = -1, .listener = -1, .start_us = clock_us()};
+        .plan = plan, .command = "", .outcome = -1, .signals = -1, .id_lock = -1, .listener = -1, .start_us = clock_us()};
     struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
@@ -59,10 +78,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     cgroups_read(&run, &verdict);
     cgroups_remove(&run, false);
     ids_release(&run);
-    if (f->step != STEP_NONE)
-        report(plan, f, run.command);
-    tally_tell(plan);
-    stats_write(&run, &verdict);
+    tell(&run, &verdict);
     int status = outcome_status(&run, &verdict);
     long written = outcome_write(&run, &verdict);
     if (written < 0 && f->step != STEP_OUTCOME) {

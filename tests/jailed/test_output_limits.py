@@ -303,6 +303,20 @@ def test_a_signal_ends_the_wait_for_a_caller_that_does_not_read(pyjail):
     os.close(reader)
 
 
+def test_a_signal_ends_the_wait_for_room_for_our_own_words(pyjail):
+    """Of a run without a relay, whose payload has filled the pipe that is our stderr too."""
+    reader, writer = os.pipe()
+    with pyjail.popen("run", "--stats", "--", *SH, "exec yes", stdout=writer, stderr=writer) as process:
+        os.close(writer)
+        assert os.read(reader, 1)
+        held = hold(descendants(process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert alive_after(held, 60) == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    os.close(reader)
+
+
 def test_signals_reach_the_payload_meanwhile(pyjail):
     reader, writer = os.pipe()
     code = "trap 'exit 5' TERM; yes & echo ready >&2; wait"
