@@ -26,7 +26,8 @@ static struct {
     int64_t left;              /* bytes that may still pass */
     int64_t last_us;           /* when there was output last, or the caller took what there was */
     bool exceeded;
-    uint64_t own_file_size[2]; /* RLIMIT_FSIZE of the supervisor */
+    uint64_t own_file_size[2]; /* RLIMIT_FSIZE of the supervisor, while it is lowered */
+    bool lowered;
 } relay;
 
 static int event = -1; /* eventfd: a thread has something to tell */
@@ -182,6 +183,7 @@ static long limit_file_size(const struct plan *plan)
         if (plan->limits[i].resource == RLIMIT_FSIZE && plan->limits[i].soft < lower[0]) {
             lower[0] = plan->limits[i].soft;
             done = SYS(__NR_prlimit64, 0, RLIMIT_FSIZE, lower, 0);
+            relay.lowered = done == 0;
         }
     return done;
 }
@@ -237,6 +239,6 @@ int64_t relay_idle_since(void)
 
 void relay_end(void)
 {
-    if (relay.count)
+    if (relay.lowered)
         SYS(__NR_prlimit64, 0, RLIMIT_FSIZE, relay.own_file_size, 0);
 }

@@ -75,6 +75,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
         else
             call_off(&run, f);
     }
+    relay_end();
     cgroups_read(&run, &verdict);
     cgroups_remove(&run, false);
     ids_release(&run);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -337,3 +338,14 @@ def test_nothing_outlives_a_supervisor_that_is_killed_while_it_passes_on(pyjail)
         assert len(held) == 3
         process.kill()
         assert alive_after(held, 60) == []
+
+
+def test_a_start_that_fails_is_told_in_full_whatever_the_file_size(pyjail, place):
+    """The limit on the payload's files is the relay's too, but not that of the outcome."""
+    source, file, outcome = place / "source", place / "failing", place / "outcome"
+    source.mkdir()
+    options = ["--ro-bind", f"{source}:/x", "--max-output", "1M", "--file-size", "10", "--outcome", str(outcome)]
+    assert pyjail.run("compile", "-o", str(file), *options, "--", "/bin/true").returncode == 0
+    source.rmdir()
+    assert pyjail.run(program=file).returncode == 125
+    assert json.loads(outcome.read_text())["status"] == "setup-failed"
