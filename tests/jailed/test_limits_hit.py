@@ -12,7 +12,7 @@ PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 
 def test_a_refused_fork_is_told_where_a_cgroup_counts(cgroup_pyjail):
     forks = "import os, signal\ntry:\n while True: os.fork() or signal.pause()\nexcept OSError: pass"
-    r = cgroup_pyjail.run("run", "--pids", "10", "--", *PYTHON, forks)
+    r = cgroup_pyjail.run("run", "--pids", "10", "--memory", "256M", "--", *PYTHON, forks)
     assert (r.returncode, r.outcome["status"]) == (0, "exited")
     assert r.outcome["limits_hit"] == ["pids"]
 
