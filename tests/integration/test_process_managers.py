@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.features import PROJECT
+from support.launcher import Launcher
 from support.processes import alive_after, descendants, hold
 
 SUPERVISORD = "/usr/bin/supervisord"
@@ -225,6 +226,20 @@ def test_the_systemd_example_runs(systemd, compiled):
     for changed in ("ExecStart", "StandardInput", "StandardOutput", "StandardError", "Restart"):
         del settings[changed]
     r = systemd.run(*systemd.shows, *(f"--property={key}={value}" for key, value in settings.items()), made)
+    assert r.stdout == b"1000\n", r.stderr
+    assert systemd.control("show", "--value", "--property=ExecMainStatus") == "3"
+
+
+@pytest.mark.parametrize("as_user", ["root"], indirect=True)
+def test_a_unit_with_a_user_of_its_own(systemd, installation, ordinary_user, place):
+    """It runs what any ordinary user has compiled."""
+    own = place / "own"
+    own.mkdir()
+    ordinary_user.owns(own)
+    words = ("compile", "-o", own / "id.jail", "--", *SH, "id -u; exit 3")
+    r = Launcher(installation, ordinary_user).run(*words)
+    assert r.returncode == 0, r.stderr
+    r = systemd.run(*systemd.shows, "--property=DynamicUser=yes", own / "id.jail")
     assert r.stdout == b"1000\n", r.stderr
     assert systemd.control("show", "--value", "--property=ExecMainStatus") == "3"
 

@@ -190,7 +190,7 @@ def contained(launcher: Launcher, folder: Path, before: str, *options: str) -> C
 
 
 def test_a_container_whose_cgroups_are_read_only(root_pyjail: Launcher, cgroup: Path) -> None:
-    before = "mount -t cgroup2 -o ro none /sys/fs/cgroup"
+    before = "umount -l /sys/fs/cgroup; mount -t cgroup2 -o ro none /sys/fs/cgroup"
     r = contained(root_pyjail, cgroup, before)
     assert r.returncode == 0, r.stderr
     assert r.outcome is not None
@@ -203,7 +203,7 @@ def test_a_container_whose_cgroups_are_read_only(root_pyjail: Launcher, cgroup: 
 
 def test_a_container_with_a_cgroup_namespace(root_pyjail: Launcher, cgroup: Path) -> None:
     """Its top is an inner cgroup of the host's: it serves a first process, and by default is left alone."""
-    before = "mount -t cgroup2 none /sys/fs/cgroup"
+    before = "umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup"
     r = contained(root_pyjail, cgroup, before, *LIMITED)
     assert r.returncode == 0, r.stderr
     assert r.outcome is not None

@@ -49,15 +49,15 @@ def test_a_folder_that_was_moved_is_still_the_one_that_is_looked_at(pyjail):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "words", "timeout"),
     [
-        ("exit 3", "exited 3"),
-        ("kill -9 $$", "killed by signal 9"),
-        ("exec sleep 1000", "timed-out"),
+        ("exit 3", "exited 3", "1h"),
+        ("kill -9 $$", "killed by signal 9", "1h"),
+        ("exec sleep 1000", "timed-out", "3s"),
     ],
 )
-def test_statistics_are_one_line(pyjail, code, words):
-    r = pyjail.run("run", "--stats", "--timeout", "0.5", "--", *SH, f"echo out; {code}")
+def test_statistics_are_one_line(pyjail, code, words, timeout):
+    r = pyjail.run("run", "--stats", "--timeout", timeout, "--", *SH, f"echo out; {code}")
     lines = r.stderr.decode().splitlines()
     number = r"\d+\.\d\d s"
     pattern = rf"pyjail: {words} in {number}; cpu {number} user, {number} system(; .*)?"
