@@ -344,7 +344,8 @@ def test_a_start_that_fails_is_told_in_full_whatever_the_file_size(pyjail, place
     """The limit on the payload's files is the relay's too, but not that of the outcome."""
     source, file, outcome = place / "source", place / "failing", place / "outcome"
     source.mkdir()
-    options = ["--ro-bind", f"{source}:/x", "--max-output", "1M", "--file-size", "10", "--outcome", str(outcome)]
+    options = ["--ro-bind", f"{source}:/x", "--max-output", "1M", "--file-size", "10"]
+    options += ["--outcome", str(outcome)]
     assert pyjail.run("compile", "-o", str(file), *options, "--", "/bin/true").returncode == 0
     source.rmdir()
     assert pyjail.run(program=file).returncode == 125
