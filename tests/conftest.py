@@ -21,8 +21,8 @@ from support.users import User
 
 
 def pytest_configure() -> None:
-    """A TERM ends the session as the keyboard does, so that what the fixtures made is removed. What a shell has
-    a command in the background ignore, the tests' own commands are not to ignore."""
+    """A TERM ends the session as the keyboard does, so that what the fixtures made is removed. What a shell
+    has a command in the background ignore, the tests' own commands are not to ignore."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
