@@ -80,6 +80,13 @@ static void end_soon(struct watch *w, enum cause cause)
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
 }
 
+/* The terminal is the shell's from here on, until it lets us go on. */
+static void stop_ourselves(struct watch *w)
+{
+    w->stopping = false;
+    SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+}
+
 /* The jail is gone, and only the caller, who has not taken its output, holds us up: this is for ourselves. */
 static void heed(struct watch *w, int signal)
 {
@@ -91,7 +98,7 @@ static void heed(struct watch *w, int signal)
         end_soon(w, BY_ITSELF);
         break;
     case SIGTSTP:
-        SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+        stop_ourselves(w);
     }
 }
 
@@ -230,9 +237,8 @@ static void hear_init(struct watch *w)
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
             cgroups_read(w->run, w->verdict);
             cgroups_remove(w->run, true);
-        } else if (said.kind == PARCEL_STOPPED && w->stopping) { /* the terminal is the shell's now */
-            w->stopping = false;
-            SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
+        } else if (said.kind == PARCEL_STOPPED && w->stopping) {
+            stop_ourselves(w);
         } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
             w->run->listener = fds[0];
             w->run->payload = said.payload;
@@ -338,6 +344,8 @@ void supervise(struct run *run, struct verdict *v)
         if (wait[ON_INIT].revents) {
             w.ended = true;
             wait[ON_INIT].fd = -1;
+            if (w.stopping && !over(&w)) /* it has ended instead, and only we are left to stop */
+                stop_ourselves(&w);
         }
         if (wait[ON_SIGNALS].revents)
             take_signals(&w);

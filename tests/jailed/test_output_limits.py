@@ -289,9 +289,10 @@ def test_a_caller_that_never_reads_does_not_outlast_the_time_limit(pyjail, paylo
 def test_a_signal_ends_the_wait_for_a_caller_that_does_not_read(pyjail):
     """The jail is gone, and cannot obey any more: stopped and ended is what holds the terminal up."""
     reader, writer = os.pipe()
-    words = (*RELAYED, "--", *SH, "read go; head -c 100000 /dev/zero")
-    with pyjail.popen(*words, stdin=-1, stdout=writer) as process:
+    words = (*RELAYED, "--", *SH, "echo ready >&2; read go; head -c 100000 /dev/zero")
+    with pyjail.popen(*words, stdin=-1, stdout=writer, stderr=-1) as process:
         os.close(writer)
+        assert process.stderr.readline() == b"ready\n"
         held = hold(descendants(process.pid))
         process.stdin.write(b"go\n")
         process.stdin.close()
