@@ -23,8 +23,9 @@ static char knob(const char *path)
 static const char *namespace_hint(int error)
 {
     if (error == ENOSYS)
-        return "this kernel, or a seccomp filter around us, has no clone3 or mount API: Linux 5.12 or newer is needed, and "
-               "in a container --security-opt seccomp=unconfined";
+        return "this kernel, or a seccomp filter around us, lacks a call that jails are made with (clone3, openat2, the "
+               "mount API): Linux 5.12 or newer is needed; in a container --security-opt seccomp=unconfined; in a "
+               "systemd unit neither DynamicUser= nor RestrictSUIDSGID=";
     if (error == ENOSPC || error == EUSERS)
         return "the host's limit on namespaces is reached or 0: sysctl -w user.max_user_namespaces=15000 (and max_net_, "
                "max_pid_, max_mnt_namespaces)";

@@ -231,17 +231,22 @@ def test_the_systemd_example_runs(systemd, compiled):
 
 
 @pytest.mark.parametrize("as_user", ["root"], indirect=True)
-def test_a_unit_with_a_user_of_its_own(systemd, installation, ordinary_user, place):
-    """It runs what any ordinary user has compiled."""
+def test_a_unit_with_a_user(systemd, installation, ordinary_user, place):
+    """It runs what that user has compiled. What systemd puts around a user that it makes up is told."""
     own = place / "own"
     own.mkdir()
     ordinary_user.owns(own)
     words = ("compile", "-o", own / "id.jail", "--", *SH, "id -u; exit 3")
     r = Launcher(installation, ordinary_user).run(*words)
     assert r.returncode == 0, r.stderr
-    r = systemd.run(*systemd.shows, "--property=DynamicUser=yes", own / "id.jail")
+    r = systemd.run(f"--property=User={ordinary_user.name}", own / "id.jail")
     assert r.stdout == b"1000\n", r.stderr
     assert systemd.control("show", "--value", "--property=ExecMainStatus") == "3"
+    systemd.control("reset-failed")
+    r = systemd.run(*systemd.shows, "--property=DynamicUser=yes", own / "id.jail")
+    assert systemd.control("show", "--value", "--property=ExecMainStatus") == "125"
+    assert r.stdout == b""
+    assert b"in a systemd unit neither DynamicUser= nor RestrictSUIDSGID=" in r.stderr
 
 
 @pytest.mark.parametrize("as_user", ["root"], indirect=True)
