@@ -23,7 +23,7 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".vm", "build", "*.egg-info
 # Neither a compiler nor pip: the tests use the distribution's own Python and its modules.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "kmod", "udev", "apparmor"),
-    *("supervisor", "procps", "util-linux", "mount", "passwd", "login", "iproute2", "uidmap", "libseccomp2"),
+    *("procps", "util-linux", "mount", "passwd", "login", "iproute2", "uidmap", "libseccomp2"),
     *("python3", "python3-pytest", "python3-hypothesis", "python3-cffi-backend", "python3-prctl"),
     *("python3-jsonschema", "python3-pyroute2", "python3-seccomp"),
 )

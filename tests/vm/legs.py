@@ -98,7 +98,7 @@ OLDER = (
     "tests/jailed/test_network.py",
 )
 APPARMOR = ("tests/vm/inside/test_apparmor.py",)
-SYSTEMD = ("tests/integration/test_process_managers.py",)
+SYSTEMD = ("tests/integration/test_systemd.py",)
 # Another libseccomp, another Python, another C library.
 LIBRARIES = (
     "tests/unit/test_front_probe.py",

@@ -1,11 +1,10 @@
-"""Compiled jails as services of supervisord and systemd, which watch the jail's own small supervisor."""
+"""Compiled jails as units of systemd, the machine's own and that of a user's session."""
 
 from __future__ import annotations
 
 import configparser
 import itertools
 import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -14,139 +13,9 @@ from support.features import PROJECT
 from support.launcher import Launcher
 from support.processes import alive_after, descendants, hold
 
-SUPERVISORD = "/usr/bin/supervisord"
-SYSTEMD = Path("/run/systemd/system")
+RUNNING = Path("/run/systemd/system")
 SH = ("/bin/sh", "-c")
 NUMBERS = itertools.count()
-
-
-class Supervisor:
-    """A supervisord of the test's own, in the foreground, whose log is read as it comes."""
-
-    def __init__(self, pyjail, place: Path, programs: dict[str, dict[str, str]]) -> None:
-        self.place = place
-        config = configparser.RawConfigParser()
-        config["supervisord"] = {"nodaemon": "true", "logfile": "/dev/null", "logfile_maxbytes": "0",
-                                 "pidfile": str(place / "pid"), "childlogdir": str(place)}  # fmt: skip
-        config["unix_http_server"] = {"file": str(place / "socket")}
-        config["supervisorctl"] = {"serverurl": f"unix://{place}/socket"}
-        config["rpcinterface:supervisor"] = {
-            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
-        }
-        for name, settings in programs.items():
-            config[f"program:{name}"] = settings
-        self.file = place / "supervisord.conf"
-        with open(self.file, "w") as file:
-            config.write(file)
-        self.pyjail = pyjail
-        self.process = pyjail.popen("-c", self.file, program=SUPERVISORD, stdout=subprocess.PIPE)
-
-    def __enter__(self) -> Supervisor:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=60)
-
-    def until(self, *words: str) -> str:
-        """Read the log until a line has all of `words`; that line."""
-        assert self.process.stdout is not None
-        for raw in self.process.stdout:
-            line = raw.decode()
-            if all(word in line for word in words):
-                return line
-        raise AssertionError(f"supervisord ended before it said {words}")
-
-    def control(self, *words: str) -> str:
-        r = self.pyjail.run("-c", self.file, *words, program="/usr/bin/supervisorctl")
-        return r.stdout.decode()
-
-
-@pytest.fixture
-def compiled(pyjail, place):
-    def compile_(name: str, *words: str) -> Path:
-        r = pyjail.run("compile", "-o", place / name, *words)
-        assert r.returncode == 0, r.stderr
-        return place / name
-
-    return compile_
-
-
-def test_supervisord_runs_the_example(pyjail, place, compiled):
-    """examples/supervisord/hello.conf with its paths and its user replaced."""
-    example = configparser.RawConfigParser()
-    example.read(PROJECT / "examples" / "supervisord" / "hello.conf")
-    made = compiled("hello.jail", "--", "/bin/echo", "hello")
-    settings = {
-        **example["program:hello"],
-        "command": str(made),
-        "stdout_logfile": str(place / "out"),
-        "stderr_logfile": str(place / "err"),
-    }
-    del settings["user"]
-    with Supervisor(pyjail, place, {"hello": settings}) as supervisor:
-        supervisor.until("exited: hello", "exit status 0; expected")
-        assert (place / "out").read_bytes() == b"hello\n"
-        assert (place / "err").read_bytes() == b""
-
-
-def test_supervisord_sees_the_payloads_status(pyjail, place, compiled):
-    made = compiled("fails.jail", "--", *SH, "exit 7")
-    settings = {"command": str(made), "startsecs": "0", "autorestart": "false", "exitcodes": "0"}
-    with Supervisor(pyjail, place, {"fails": settings}) as supervisor:
-        supervisor.until("exited: fails", "exit status 7; not expected")
-
-
-@pytest.mark.parametrize("stop", ["TERM", "INT", "KILL"])
-def test_a_stop_ends_the_whole_jail(pyjail, place, compiled, stop):
-    """With a deaf child in a session of its own: whatever the stop signal is, nothing outlives it."""
-    script = "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000' & echo up; exec sleep 1000"
-    made = compiled("stays.jail", "--", *SH, script)
-    os.mkfifo(place / "up")
-    pyjail.user.owns(place / "up")
-    settings = {
-        "command": str(made),
-        "startsecs": "0",
-        "autorestart": "false",
-        "stopsignal": stop,
-        "stopwaitsecs": "30",
-        "stdout_logfile": str(place / "up"),
-        "stdout_logfile_maxbytes": "0",
-    }
-    reader = os.open(place / "up", os.O_RDWR)
-    try:
-        with Supervisor(pyjail, place, {"stays": settings}) as supervisor:
-            assert os.read(reader, 3) == b"up\n"
-            held = hold(descendants(supervisor.process.pid))
-            assert len(held) >= 4
-            supervisor.control("stop", "stays")
-            supervisor.until("stopped: stays")
-            assert alive_after(held, 30) == []
-    finally:
-        os.close(reader)
-
-
-def test_a_signal_through_supervisorctl(pyjail, place, compiled):
-    made = compiled("hears.jail", "--", *SH, "trap 'echo usr1; exit 4' USR1; echo up >&2; sleep 1000 & wait")
-    os.mkfifo(place / "up")
-    pyjail.user.owns(place / "up")
-    settings = {
-        "command": str(made),
-        "startsecs": "0",
-        "autorestart": "false",
-        "stdout_logfile": str(place / "out"),
-        "stderr_logfile": str(place / "up"),
-        "stderr_logfile_maxbytes": "0",
-    }
-    reader = os.open(place / "up", os.O_RDWR)
-    try:
-        with Supervisor(pyjail, place, {"hears": settings}) as supervisor:
-            assert os.read(reader, 3) == b"up\n"
-            supervisor.control("signal", "USR1", "hears")
-            supervisor.until("exited: hears", "exit status 4")
-            assert (place / "out").read_bytes() == b"usr1\n"
-    finally:
-        os.close(reader)
 
 
 class Systemd:
@@ -154,7 +23,7 @@ class Systemd:
 
     def __init__(self, pyjail, place: Path) -> None:
         runtime = Path("/run/user", str(pyjail.user.uid))
-        if not SYSTEMD.is_dir():
+        if not RUNNING.is_dir():
             pytest.skip("no systemd runs here")
         if not pyjail.user.is_root and not (runtime / "systemd" / "private").exists():
             pytest.skip("the user has no session with a systemd")
