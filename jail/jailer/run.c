@@ -43,18 +43,20 @@ static void call_off(struct run *run, struct failure *f)
         *f = first;
 }
 
-/* Whoever reads what we tell people may be slow or gone to sleep; then any signal ends the wait, and nothing is told. */
-static bool listened_to(const struct run *run)
+/* Whoever reads what we tell people may be slow or gone to sleep; then any signal ends the wait, and nothing is told.
+ * Who has asked for the end already is not kept waiting at all. */
+static bool listened_to(const struct run *run, const struct verdict *v)
 {
     struct pollfd wait[] = {{.fd = 2, .events = POLLOUT}, {.fd = run->signals, .events = POLLIN}};
-    SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+    struct __kernel_timespec now = {0, 0};
+    SYS(__NR_ppoll, wait, COUNT(wait), v->asked_to_end ? &now : NULL, 0, 8);
     return wait[0].revents;
 }
 
 static void tell(const struct run *run, const struct verdict *v)
 {
     bool something = v->failure.step != STEP_NONE || run->plan->stats || run->plan->audit;
-    if (!something || !listened_to(run))
+    if (!something || !listened_to(run, v))
         return;
     if (v->failure.step != STEP_NONE)
         report(run->plan, &v->failure, run->command);

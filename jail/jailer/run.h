@@ -41,6 +41,7 @@ struct verdict {
     bool known;              /* wait_status is the payload's */
     int wait_status;
     enum cause cause;        /* why the supervisor ended it: the first reason counts */
+    bool asked_to_end;       /* by the caller's SIGTERM */
     bool killed_by_policy;   /* the payload, by us for the audited policy */
     bool cpu_counted;        /* user_us and system_us are the cgroup's, which no process can dodge */
     bool no_room, no_files;  /* a writable folder in memory was full in the end */

@@ -95,6 +95,7 @@ static void heed(struct watch *w, int signal)
     case SIGINT:
     case SIGHUP:
     case SIGQUIT:
+        w->verdict->asked_to_end = true;
         end_soon(w, BY_ITSELF);
         break;
     case SIGTSTP:
@@ -106,6 +107,7 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
 {
     switch (signal) {
     case SIGTERM:
+        w->verdict->asked_to_end = true;
         end_soon(w, BY_ITSELF);
         break;
     case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
