@@ -260,7 +260,7 @@ answer(ignored=ignored, taken=taken, ended=ended)
 
 def test_a_stopped_jail_can_be_killed(scripts: Scripts) -> None:
     assert scripts.answer("""
-with jail.start(["/bin/sh", "-c", "echo ready; sleep 1000"], stdout=PIPE) as process:
+with jail.start(["/bin/sh", "-c", "echo ready; exec sleep 1000"], stdout=PIPE) as process:
     process.stdout.readline()
     process.send_signal(signal.SIGTSTP)
     os.waitid(os.P_PIDFD, process.pidfd, os.WSTOPPED)
