@@ -17,7 +17,7 @@ from jail.errors import LaunchError, SpecError, UnsupportedError
 from jail.outcome import Outcome
 from jail.spec import Jail
 from jail.started import Started, begin, checked_streams, decoded, encoded, outcome_with, text_form
-from jail.streams import Stream
+from jail.streams import HasFileno, Stream
 
 try:
     import anyio
@@ -208,13 +208,14 @@ async def start_async(
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
+    descriptors: Mapping[int, int | HasFileno] | None = None,
 ) -> AsyncProcess:
     """Start a command in a jail; as `start`, with streams of bytes. Use it so that nothing is left running:
 
     async with await jail.start_async(["cat"], stdin=PIPE, stdout=PIPE) as process: ...
     """
     await checkpoint()
-    running, ends = begin(argv, jail, stdin, stdout, stderr)
+    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors)
     process = AsyncProcess._of(argv, running)
     process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
     process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None
@@ -230,6 +231,7 @@ async def run_async(
     input: Any = None,  # noqa: A002 - as in subprocess.run
     stdout: Stream = None,
     stderr: Stream = None,
+    descriptors: Mapping[int, int | HasFileno] | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -243,7 +245,9 @@ async def run_async(
     form = text_form(text, encoding, errors)
     data = encoded(input, form)
     stdin, stdout, stderr = checked_streams(stdin, input, stdout, stderr, capture_output)
-    async with await start_async(argv, jail=jail, stdin=stdin, stdout=stdout, stderr=stderr) as process:
+    async with await start_async(
+        argv, jail=jail, stdin=stdin, stdout=stdout, stderr=stderr, descriptors=descriptors
+    ) as process:
         found = await process.communicate(data, max_output=max_output)
         out, err = [None if part is None else decoded(part, form) for part in found]
         outcome = outcome_with(cast(Outcome, process.outcome), stdout=out, stderr=err)

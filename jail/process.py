@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -14,7 +14,7 @@ from jail.errors import LaunchError, SpecError
 from jail.outcome import Outcome
 from jail.spec import Jail
 from jail.started import HOSTILE, Started, begin, checked_streams, decoded, encoded, outcome_with, text_form
-from jail.streams import Stream
+from jail.streams import HasFileno, Stream
 
 TimeoutExpired = subprocess.TimeoutExpired
 
@@ -119,6 +119,7 @@ def start(
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
+    descriptors: Mapping[int, int | HasFileno] | None = None,
     text: bool = False,
     encoding: str | None = None,
     errors: str | None = None,
@@ -127,7 +128,8 @@ def start(
 
     `argv` is the command, looked up in the jail's PATH, and its arguments. `jail` is the default jail if left
     out. The streams are None for the caller's own, PIPE, DEVNULL, a descriptor or an open file or socket;
-    STDOUT as stderr. With `text`, `encoding` (UTF-8) or `errors` (`replace`) the pipes are text.
+    STDOUT as stderr. `descriptors` are files, sockets or descriptors that the command gets besides, by their
+    number there, from 3 on. With `text`, `encoding` (UTF-8) or `errors` (`replace`) the pipes are text.
 
     The jail ends with this process, however that ends.
 
@@ -136,7 +138,7 @@ def start(
     be executed is an outcome with exit code 126 or 127.
     """
     form = text_form(text, encoding, errors)
-    running, ends = begin(argv, jail, stdin, stdout, stderr)
+    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors)
     process = Process._of(argv, running)
     process._exchange = None
     process._text = form
@@ -155,6 +157,7 @@ def run(
     input: Any = None,  # noqa: A002 - as in subprocess.run
     stdout: Stream = None,
     stderr: Stream = None,
+    descriptors: Mapping[int, int | HasFileno] | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -181,6 +184,7 @@ def run(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        descriptors=descriptors,
         text=text,
         encoding=encoding,
         errors=errors,

@@ -18,13 +18,12 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from jail.errors import LaunchError
 from jail.launch import jailer_path, memory_file, not_started
 
-INHERIT = -100
 PASSED_ON = frozenset(
     (
         signal.SIGTERM,
@@ -67,11 +66,10 @@ class Launcher(Protocol):
         self,
         plan: bytes,
         words: Sequence[str | bytes],
-        streams: tuple[int, int, int],
-        passed: tuple[int, ...],
+        descriptors: Mapping[int, int],
     ) -> Running:
-        """Start a plan with the words as its command. `streams` are the descriptors for 0, 1 and 2, INHERIT
-        for the caller's own; `passed` keep their numbers. Raises LaunchError."""
+        """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
+        of 0, 1 and 2 the caller's own where they are left out. Raises LaunchError."""
 
 
 class OneShot:
@@ -81,12 +79,11 @@ class OneShot:
         self,
         plan: bytes,
         words: Sequence[str | bytes],
-        streams: tuple[int, int, int],
-        passed: tuple[int, ...],
+        descriptors: Mapping[int, int],
     ) -> Running:
         _reap_abandoned()
         path = jailer_path()
-        numbers = _free_numbers(passed)
+        numbers = _free_numbers(descriptors)
         report, *lives, text = numbers
         ours, theirs = socket.socketpair()
         opened: list[int] = []
@@ -94,14 +91,13 @@ class OneShot:
             opened.append(os.memfd_create("pyjail-outcome"))
             opened.append(os.pidfd_open(os.getpid()))
             opened.append(memory_file(_with_ends(plan, report, lives)))
-            wanted = {target: source for target, source in enumerate(streams) if source >= 0}
+            wanted = dict(descriptors)
             outcome, caller, program = opened
             wanted.update(zip(numbers, (outcome, theirs.fileno(), caller, program), strict=True))
             actions = [
-                (os.POSIX_SPAWN_DUP2, _clear_of(source, target, max(numbers) + 1, opened), target)
+                (os.POSIX_SPAWN_DUP2, _clear_of(source, target, max(wanted) + 1, opened), target)
                 for target, source in wanted.items()
             ]
-            actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in passed]
             # Signals must not meet a jailer that has not begun to listen; and whatever the caller ignores, it
             # means its TERM.
             pid = os.posix_spawn(
@@ -207,9 +203,9 @@ def _reap(pidfd: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
-def _free_numbers(passed: tuple[int, ...]) -> list[int]:
+def _free_numbers(taken: Mapping[int, int]) -> list[int]:
     """Four descriptors that the payload does not get."""
-    return [number for number in range(3, 7 + len(passed)) if number not in passed][:4]
+    return [number for number in range(3, 7 + len(taken)) if number not in taken][:4]
 
 
 def _with_ends(plan: bytes, report: int, lives: Sequence[int]) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import signal
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from jail import spawn
@@ -16,7 +17,7 @@ from jail.launch import outcome_of
 from jail.outcome import Outcome
 from jail.plans import plan_text
 from jail.spec import Jail
-from jail.streams import PIPE, Ends, Stream
+from jail.streams import PIPE, Ends, HasFileno, Stream, passed
 
 DEFAULT = Jail()
 HOSTILE = "replace"  # what is not in the encoding must not raise by itself
@@ -129,18 +130,24 @@ class Started:
 
 
 def begin(
-    argv: Sequence[str | bytes], jail: Jail | None, stdin: Stream, stdout: Stream, stderr: Stream
+    argv: Sequence[str | bytes],
+    jail: Jail | None,
+    streams: tuple[Stream, Stream, Stream],
+    descriptors: Mapping[int, int | HasFileno] | None,
 ) -> tuple[spawn.Running, Ends]:
     """Start a jail; the caller's ends of its pipes."""
     check_argv(argv)
     jail = jail if jail is not None else DEFAULT
     if not isinstance(jail, Jail):
         raise SpecError(f"expected a Jail, got {jail!r}", "jail")
+    more = passed(descriptors or {}, "descriptors")
+    more |= passed({number: number for number in jail.pass_fds if number not in more}, "pass_fds")
+    if len(more) > len(jail.pass_fds):
+        jail = dataclasses.replace(jail, pass_fds=tuple(more))
     plan = plan_text(jail)
-    check_open(jail.pass_fds)
-    ends = Ends(stdin, stdout, stderr)
+    ends = Ends(*streams)
     try:
-        running = spawn.launcher.start(plan, argv, ends.theirs, jail.pass_fds)
+        running = spawn.launcher.start(plan, argv, ends.theirs | more)
     except BaseException:
         ends.close_all()
         raise
@@ -185,15 +192,6 @@ def check_argv(argv: Sequence[str | bytes]) -> None:
             raise SpecError(f"expected text or bytes, got {word!r}", "argv")
         if (b"\0" if isinstance(word, bytes) else "\0") in word:  # type: ignore[operator]
             raise SpecError(f"{word!r} holds a NUL character, which no argument can have", "argv")
-
-
-def check_open(descriptors: tuple[int, ...]) -> None:
-    """Refuse descriptors that are not there. Raises SpecError."""
-    for number in descriptors:
-        try:
-            os.fstat(number)
-        except OSError as error:
-            raise SpecError(f"descriptor {number}: {error.strerror}", "pass_fds") from None
 
 
 def text_form(text: bool, encoding: str | None, errors: str | None) -> tuple[str, str] | None:

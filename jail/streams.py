@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from typing import Protocol
 
 from jail.errors import SpecError
-from jail.spawn import INHERIT
 
 PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
-NO_DESCRIPTOR = -99
+NO_DESCRIPTOR, INHERIT = -99, -100
 
 
 class HasFileno(Protocol):
@@ -25,7 +25,8 @@ file, a socket."""
 
 
 class Ends:
-    """Descriptors for the jail (`theirs`, by number) and the caller's ends of pipes (`ours`)."""
+    """Descriptors for the jail (`theirs`, by their number in it; none where it is to get the caller's own of
+    0, 1 and 2) and the caller's ends of pipes (`ours`)."""
 
     def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
         self.ours: dict[int, int] = {}
@@ -35,8 +36,11 @@ class Ends:
         # Before anything is opened: that could get the number of what is closed.
         known = [_known(number, stream) for number, stream in enumerate((stdin, stdout, stderr))]
         try:
-            first, second = self._end(0, known[0]), self._end(1, known[1])
-            self.theirs = (first, second, second if known[2] == STDOUT else self._end(2, known[2]))
+            found = [self._end(0, known[0]), self._end(1, known[1])]
+            found.append(found[1] if known[2] == STDOUT else self._end(2, known[2]))
+            self.theirs = {
+                number: descriptor for number, descriptor in enumerate(found) if descriptor != INHERIT
+            }
         except BaseException:
             self.close_all()
             raise
@@ -68,12 +72,24 @@ def _known(number: int, stream: Stream) -> int:
     """The descriptor, or INHERIT, PIPE, DEVNULL, STDOUT. Raises SpecError."""
     if stream is None:
         return INHERIT
-    descriptor = stream if isinstance(stream, int) else _fileno(stream)
-    if descriptor in (PIPE, DEVNULL) or (descriptor == STDOUT and number == 2):
-        return descriptor
+    if stream in (PIPE, DEVNULL) or (stream == STDOUT and number == 2):
+        return stream
     name = ("stdin", "stdout", "stderr")[number]
-    if isinstance(stream, bool) or descriptor < 0:
-        raise SpecError(f"expected None, PIPE, DEVNULL, a descriptor or an open file, got {stream!r}", name)
+    return _open(stream, name, "None, PIPE, DEVNULL, a descriptor or an open file")
+
+
+def passed(wanted: Mapping[int, int | HasFileno], name: str) -> dict[int, int]:
+    """Descriptors for the jail, by their number in it. Raises SpecError for `name`."""
+    for number in wanted:
+        if isinstance(number, bool) or number < 3:
+            raise SpecError(f"expected a number from 3 on in the jail, got {number!r}", name)
+    return {number: _open(file, name, "a descriptor or an open file") for number, file in wanted.items()}
+
+
+def _open(file: int | HasFileno, name: str, wanted: str) -> int:
+    descriptor = file if isinstance(file, int) else _fileno(file)
+    if isinstance(file, bool) or descriptor < 0:
+        raise SpecError(f"expected {wanted}, got {file!r}", name)
     try:
         os.fstat(descriptor)
     except OSError as error:

@@ -360,6 +360,25 @@ answer(open=json.loads(done.stdout))
     assert found["open"] == [0, 1, 2, 3, 9]  # 3 is the listing itself
 
 
+def test_descriptors_get_the_numbers_that_are_asked_for(scripts: Scripts) -> None:
+    """Whatever has these numbers in the caller, and from several threads at once."""
+    assert scripts.answer("""
+import concurrent.futures
+def ask(number):
+    (read, write), (theirs, ours) = os.pipe(), os.pipe()
+    words = ["/bin/sh", "-c", "cat <&3 >&8; ls /proc/self/fd >&8"]
+    with os.fdopen(read) as answers, os.fdopen(ours, "w") as question:
+        with jail.start(words, descriptors={3: theirs, 8: write}):
+            os.close(write), os.close(theirs)
+            print(number, file=question, flush=True)
+            question.close()
+            return answers.read().split()
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(ask, range(20)))
+answer(right=[words[0] == str(n) for n, words in enumerate(found)], open=found[0][1:])
+""") == {"right": [True] * 20, "open": ["0", "1", "2", "3", "4", "8"]}
+
+
 def test_output_that_left_the_jail_keeps_nobody_waiting(scripts: Scripts) -> None:
     """The command gives its stdout to somebody outside, who keeps it open: the end of the jail is the end."""
     assert scripts.answer("""

@@ -31,6 +31,9 @@ from jail.streams import Ends
         ({"capture_output": True, "max_output": -1}, "max_output: expected a number of bytes"),
         ({"jail": {}}, "jail: expected a Jail"),
         ({"jail": Jail(pass_fds=(999,))}, "pass_fds: descriptor 999"),
+        ({"descriptors": {2: 1}}, "descriptors: expected a number from 3 on in the jail, got 2"),
+        ({"descriptors": {3: 999}}, "descriptors: descriptor 999: Bad file descriptor"),
+        ({"descriptors": {3: "x"}}, "descriptors: expected a descriptor or an open file, got 'x'"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], words: str) -> None:
