@@ -209,13 +209,14 @@ async def start_async(
     stdout: Stream = None,
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncProcess:
     """Start a command in a jail; as `start`, with streams of bytes. Use it so that nothing is left running:
 
     async with await jail.start_async(["cat"], stdin=PIPE, stdout=PIPE) as process: ...
     """
     await checkpoint()
-    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors)
+    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors, env)
     process = AsyncProcess._of(argv, running)
     process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
     process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None
@@ -232,6 +233,7 @@ async def run_async(
     stdout: Stream = None,
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
+    env: Mapping[str, str] | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -246,7 +248,7 @@ async def run_async(
     data = encoded(input, form)
     stdin, stdout, stderr = checked_streams(stdin, input, stdout, stderr, capture_output)
     async with await start_async(
-        argv, jail=jail, stdin=stdin, stdout=stdout, stderr=stderr, descriptors=descriptors
+        argv, jail=jail, stdin=stdin, stdout=stdout, stderr=stderr, descriptors=descriptors, env=env
     ) as process:
         found = await process.communicate(data, max_output=max_output)
         out, err = [None if part is None else decoded(part, form) for part in found]

@@ -120,6 +120,7 @@ def start(
     stdout: Stream = None,
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
+    env: Mapping[str, str] | None = None,
     text: bool = False,
     encoding: str | None = None,
     errors: str | None = None,
@@ -129,7 +130,8 @@ def start(
     `argv` is the command, looked up in the jail's PATH, and its arguments. `jail` is the default jail if left
     out. The streams are None for the caller's own, PIPE, DEVNULL, a descriptor or an open file or socket;
     STDOUT as stderr. `descriptors` are files, sockets or descriptors that the command gets besides, by their
-    number there, from 3 on. With `text`, `encoding` (UTF-8) or `errors` (`replace`) the pipes are text.
+    number there, from 3 on; `env` are variables of this run besides the jail's. With `text`, `encoding`
+    (UTF-8) or `errors` (`replace`) the pipes are text.
 
     The jail ends with this process, however that ends.
 
@@ -138,7 +140,7 @@ def start(
     be executed is an outcome with exit code 126 or 127.
     """
     form = text_form(text, encoding, errors)
-    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors)
+    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors, env)
     process = Process._of(argv, running)
     process._exchange = None
     process._text = form
@@ -158,6 +160,7 @@ def run(
     stdout: Stream = None,
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
+    env: Mapping[str, str] | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -185,6 +188,7 @@ def run(
         stdout=stdout,
         stderr=stderr,
         descriptors=descriptors,
+        env=env,
         text=text,
         encoding=encoding,
         errors=errors,

@@ -150,7 +150,7 @@ class Jail:
     def __post_init__(self) -> None:
         _check_root(self.root)
         _check_mounts(self)
-        _check_env(self.env)
+        check_env(self.env)
         if self.cwd is not None:
             _absolute("cwd", self.cwd)
         _check_hostname(self.hostname)
@@ -249,7 +249,8 @@ def _check_mounts(jail: Jail) -> None:
             )
 
 
-def _check_env(env: object) -> None:
+def check_env(env: object) -> None:
+    """Refuse what cannot be variables. Raises SpecError."""
     if not isinstance(env, tuple):
         _refuse("env", f"expected a tuple of (name, value) pairs, got {env!r}")
     for pair in env:

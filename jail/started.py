@@ -15,7 +15,7 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
-from jail.plans import plan_text
+from jail.plans import plan_text, with_variables
 from jail.spec import Jail
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
 
@@ -134,6 +134,7 @@ def begin(
     jail: Jail | None,
     streams: tuple[Stream, Stream, Stream],
     descriptors: Mapping[int, int | HasFileno] | None,
+    env: Mapping[str, str] | None,
 ) -> tuple[spawn.Running, Ends]:
     """Start a jail; the caller's ends of its pipes."""
     check_argv(argv)
@@ -144,7 +145,7 @@ def begin(
     more |= passed({number: number for number in jail.pass_fds if number not in more}, "pass_fds")
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))
-    plan = plan_text(jail)
+    plan = with_variables(plan_text(jail), env or {})
     ends = Ends(*streams)
     try:
         running = spawn.launcher.start(plan, argv, ends.theirs | more)

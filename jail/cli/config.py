@@ -18,6 +18,11 @@ MAX_BYTES = 1 << 20
 
 def read_config(path: str) -> list[Setting]:
     """The settings of the file, in its order. Raises UsageError that names the file and the line or key."""
+    return settings_in(path, read_table(path))
+
+
+def read_table(path: str) -> dict[str, object]:
+    """What the file holds. Raises UsageError that names the file and the line."""
     import tomllib
     try:
         with open(path, "rb") as file:
@@ -27,12 +32,16 @@ def read_config(path: str) -> list[Setting]:
     if len(content) > MAX_BYTES:
         raise UsageError(f"--config: {path} is larger than 1 MiB and so hardly a configuration file")
     try:
-        table = tomllib.loads(content.decode())
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path}: line {line} is not UTF-8, which TOML must be") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
+
+
+def settings_in(path: str, table: dict[str, object]) -> list[Setting]:
+    """The settings that the keys of the file make. Raises UsageError that names the file and the key."""
     base = os.path.dirname(os.path.abspath(path))
     settings: list[Setting] = []
     for key, value in table.items():

@@ -1,0 +1,47 @@
+"""Services: programs that answer one request each, in a jail of their own. See docs/services.md.
+
+`Service` says what is run and in which jail, `Request` what it is asked, `Exchange` is one answer under way.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jail.services.exchange import Exchange, open_exchange
+    from jail.services.messages import End, Error, Head, Log, Message, MessageReader
+    from jail.services.request import Request
+    from jail.services.service import Service
+    from jail.services.settings import Settings
+
+__all__ = [
+    "End",
+    "Error",
+    "Exchange",
+    "Head",
+    "Log",
+    "Message",
+    "MessageReader",
+    "Request",
+    "Service",
+    "Settings",
+    "open_exchange",
+]
+
+_HOMES = {
+    "jail.services.exchange": ("Exchange", "open_exchange"),
+    "jail.services.messages": ("End", "Error", "Head", "Log", "Message", "MessageReader"),
+    "jail.services.request": ("Request",),
+    "jail.services.service": ("Service",),
+    "jail.services.settings": ("Settings",),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'jail.services' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

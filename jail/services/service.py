@@ -1,0 +1,164 @@
+"""`Service`: what is run for a request, and within which jail. See docs/services.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jail.cli.parse import Setting, UsageError
+from jail.cli.tojail import make_jail
+from jail.errors import SpecError
+from jail.services.languages import (
+    BY_NAME,
+    MAX_FIRST_LINE,
+    command_of,
+    language_named,
+    language_of,
+    runner_mount,
+)
+from jail.services.settings import Settings, beside, read_settings
+from jail.spec import Bind, Jail
+
+TIMEOUT = 10.0
+"""Seconds of wall time, where nothing else is said."""
+GRACE = 1.0
+CODE = 5
+"""The descriptor of a service that is given as text."""
+CODE_INSIDE = f"/proc/self/fd/{CODE}"
+FOLDER_INSIDE = "/srv"
+MAX_CODE = 256 << 20
+MESSAGES, REQUEST = 3, 4
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service. Frozen; made by `load` or `of_code`."""
+
+    name: str
+    language: str
+    path: Path | None
+    """The file, or None for code given as text."""
+    jail: Jail
+    """With the limits, and with the service and its runner shown inside."""
+    settings: Settings
+    command: tuple[str, ...]
+    """The words that are run inside."""
+    code: bytes | None = None
+    """The text that is given on descriptor 5, or None."""
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a runner of ours loads the service. It waits for the end of descriptor 4 before it reads
+        any code, so that it can be started ahead, and sets the request's variables itself."""
+        return self.language in BY_NAME and bool(BY_NAME[self.language].runner)
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """How long a request may take, in milliseconds; None: no limit."""
+        seconds = self.jail.limits.timeout
+        return None if seconds is None or seconds == float("inf") else int(seconds * 1000)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        language: str = "",
+        options: Sequence[Setting] = (),
+        config: str | os.PathLike[str] | None = None,
+    ) -> Service:
+        """The service in a file, with what NAME.toml beside it says, or the file `config`. `options` are
+        settings of the command line, which come before the file's.
+
+        Raises SpecError that names the file, and the key; UnsupportedError for a missing interpreter.
+        """
+        file = os.path.abspath(path)
+        mode, first = _look(file)
+        toml = os.path.abspath(config) if config is not None else beside(file)
+        settings, named = Settings(), ""
+        own: list[Setting] = []
+        if config is not None or (os.path.lexists(toml) and toml != file):
+            settings, named, own = read_settings(toml)
+        if language:
+            language_named(language)
+        elif named:
+            language_named(named, f"{toml}: language")
+        language = language or named or language_of(file, mode, first)
+        name = os.path.basename(file)
+        inside = f"{FOLDER_INSIDE}/{name}"
+        jail = _jail([*own, *options], Bind(file, inside), *runner_mount(language))
+        command = command_of(language, inside, inside, jail, first)
+        return cls(os.path.splitext(name)[0], language, Path(file), jail, settings, command)
+
+    @classmethod
+    def of_code(
+        cls,
+        code: bytes,
+        language: str = "javascript",
+        *,
+        name: str = "service",
+        options: Sequence[Setting] = (),
+    ) -> Service:
+        """A service whose code is a text. Raises as `load`."""
+        if len(code) > MAX_CODE:
+            raise SpecError(f"{len(code)} bytes are more than {MAX_CODE}", "code")
+        known = BY_NAME.get(language_named(language))
+        jail = _jail(options, *runner_mount(language))
+        if "proc" in jail.without:
+            raise SpecError("code that is no file is read by way of /proc: leave --no-proc out", "code")
+        shown = f"{FOLDER_INSIDE}/{name}{known.extensions[0] if known else ''}"
+        command = command_of(language, CODE_INSIDE, shown, jail, code[:MAX_FIRST_LINE])
+        return cls(name, language, None, jail, Settings(), command, code)
+
+
+def _look(file: str) -> tuple[int, bytes]:
+    """The mode and the first bytes of a service's file. Raises SpecError."""
+    try:
+        with open(file, "rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            first = opened.read(MAX_FIRST_LINE) if stat.S_ISREG(mode) else b""
+    except OSError as error:
+        raise SpecError(f"cannot read {file}: {error.strerror}", "service") from None
+    if not stat.S_ISREG(mode):
+        raise SpecError(f"{file} is no file", "service")
+    if os.geteuid() == 0 and not mode & stat.S_IROTH:
+        raise SpecError(
+            f"{file} cannot be read in the jail, which has an id of its own when root starts it: chmod o+r",
+            "service",
+        )
+    return mode, first
+
+
+def _jail(options: Sequence[Setting], *mounts: Bind) -> Jail:
+    try:
+        jail = make_jail(list(options))
+    except UsageError as error:
+        raise SpecError(str(error)) from None
+    if overlap := {MESSAGES, REQUEST, CODE}.intersection(jail.pass_fds):
+        raise SpecError(f"descriptor {min(overlap)} is the service's own: 3, 4 and 5 are taken", "pass_fds")
+    limits = jail.limits
+    if limits.timeout is None:
+        jail = jail.with_limits(timeout=TIMEOUT)
+    if limits.grace is None:
+        jail = jail.with_limits(grace=GRACE)
+    return dataclasses.replace(jail, mounts=(*jail.mounts, *mounts))
+
+
+def sealed(data: bytes, name: str) -> int:
+    """A descriptor from which the data can be read, and nobody can change it."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
