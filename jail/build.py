@@ -16,9 +16,11 @@ from jail.directives import (
     Hostname,
     Ids,
     Landlock,
+    ListenFds,
     Mask,
     Mount,
     Network,
+    Notify,
     OutcomeTo,
     PassFd,
     Seccomp,
@@ -60,13 +62,17 @@ def build_plan(
     *,
     outcome: int | str | None = None,
     stats: bool = False,
+    notify: bool = False,
+    listen_fds: bool = False,
     program: Program | None = None,
 ) -> Plan:
     """The plan of a run.
 
     `command` may be empty where the jailer is given the words later. `outcome` is the descriptor or the
     absolute path of the file that the outcome line is written to; `stats` asks for a line about the run on
-    stderr. `program` is the filter that `jail.seccomp` names.
+    stderr. `notify` has the jailer tell a service manager how things go (sd_notify(3)), `listen_fds` hands
+    the payload the sockets that one has opened (sd_listen_fds(3)): both where the environment of the process
+    that becomes the jailer says so. `program` is the filter that `jail.seccomp` names.
 
     Raises SpecError for what makes no sense, UnsupportedError for what this host cannot hold.
     """
@@ -91,6 +97,8 @@ def build_plan(
             *(PassFd(number) for number in jail.pass_fds),
             *_outcome(outcome),
             *((Stats(),) if stats else ()),
+            *((Notify(),) if notify else ()),
+            *((ListenFds(),) if listen_fds else ()),
             *_words(command),
         )
     )

@@ -214,6 +214,16 @@ class Stats:
 
 
 @record(frozen=True)
+class Notify:
+    """The service manager is told how things go, at the caller's NOTIFY_SOCKET (sd_notify(3))."""
+
+
+@record(frozen=True)
+class ListenFds:
+    """The payload gets the sockets that a service manager hands over (sd_listen_fds(3))."""
+
+
+@record(frozen=True)
 class Enforced:
     limit: str
     mechanism: str
@@ -258,6 +268,8 @@ if TYPE_CHECKING:
         | Grace
         | OutcomeTo
         | Stats
+        | Notify
+        | ListenFds
         | Enforced
         | Argv
     )

@@ -82,6 +82,9 @@ RUN_OPTIONS = (
     Option("pass-fd", NUMBER, "N", PROGRAM, "keep the open descriptor N, 3 or more; all others are closed",
            repeat=True),
 
+    Option("listen-fds", FLAG, "", PROGRAM, "hand on the sockets that a service manager has opened "
+           "(LISTEN_FDS of sd_listen_fds(3)); none where there are none"),
+
     Option("net", CHOICE, "none|host", NETWORK, "the network: none is a private loopback and nothing else, "
            "host is the caller's, with all that listens there", choices=NETWORKS,
            default="none"),
@@ -124,6 +127,8 @@ RUN_OPTIONS = (
     Option("outcome", FILE, "FILE", RESULT, "write one line of JSON about the run to FILE", in_config=True),
     Option("outcome-fd", NUMBER, "N", RESULT, "write it to the open descriptor N", in_config=False),
 
+    Option("notify", FLAG, "", RESULT, "tell a service manager when the program runs, is asked to end and "
+           "how it ended (NOTIFY_SOCKET of sd_notify(3)); without one nobody is told"),
     Option("stats", FLAG, "", RESULT, "one line on stderr at the end: how it ended, time, memory, processes"),
 
     Option("config", FILE, "FILE.toml", PYJAIL, "read options from FILE, named as here without the dashes; "

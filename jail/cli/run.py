@@ -65,8 +65,9 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     program = load_program(jail)
     host = Host.probe()
     sources.add_cgroups(host)
+    asked = {setting.option.name for setting in settings}
     return build_plan(jail, command, host, outcome=make_outcome(settings), program=program,
-                      stats=any(setting.option.name == "stats" for setting in settings))
+                      stats="stats" in asked, notify="notify" in asked, listen_fds="listen-fds" in asked)
 
 
 def settings_of(parsed: Parsed, sources: Sources) -> list[Setting]:

@@ -44,13 +44,14 @@ bool command_prepare(struct run *run, int argc, char **argv, char **envp, struct
     struct plan *plan = run->plan;
     size_t words = plan->argc + (size_t)argc, used = 0;
     run->argv = pointers(words + 1);
-    run->environment = pointers(plan->variable_count + 1);
+    run->environment = pointers(plan->variable_count + MANAGER_VARIABLES + 1);
     if (!run->argv || !run->environment)
         return failed(f, STEP_COMMAND, 0, ENOMEM);
     memcpy(run->argv, plan->argv, plan->argc * sizeof(char *));
     memcpy(run->argv + plan->argc, argv, (size_t)argc * sizeof(char *));
     TRY(f, STEP_COMMAND, 0, words == 0 ? -EINVAL : 0);
     run->command = run->argv[0];
+    used = manager_environment(run, run->environment);
     for (unsigned i = 0; i < plan->variable_count; i++) {
         const struct variable *v = &plan->variables[i];
         const char *text = v->pass ? look_up(envp, v->text) : v->text;

@@ -95,6 +95,7 @@ static void payload(void *unused)
     if (done < 0 || !confine_landlock(plan, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
         !confine_seccomp(plan, &f) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
+    manager_payload_pid(run);
     done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
     failed(&f, STEP_EXEC, 0, -done);
     give_up(errors, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);

@@ -175,6 +175,20 @@ static HANDLER(take_stats)
     return true;
 }
 
+static HANDLER(take_notify)
+{
+    (void)f;
+    p->plan->notify_line = p->line;
+    return true;
+}
+
+static HANDLER(take_listen_fds)
+{
+    (void)f;
+    p->plan->listen_line = p->line;
+    return true;
+}
+
 static HANDLER(take_outcome)
 {
     uint64_t fd;
@@ -240,6 +254,8 @@ static const struct directive directives[] = {
     {"max-output", 1, 1, true, take_max_output},
     {"outcome", 2, 2, true, take_outcome},
     {"stats", 0, 0, true, take_stats},
+    {"notify", 0, 0, true, take_notify},
+    {"listen-fds", 0, 0, true, take_listen_fds},
     {"enforced", 2, 2, false, take_enforced},
     {"argv", 1, 1, false, take_argv},
 };

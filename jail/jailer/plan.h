@@ -130,6 +130,7 @@ struct plan {
     int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output;
     unsigned cpu_line;
     bool stats;
+    unsigned notify_line, listen_line; /* 0: not asked for */
     int outcome_fd;
     const char *outcome_file;
     unsigned outcome_line;

@@ -177,6 +177,10 @@ const char *report_hint(const struct failure *f)
         return audit_hint(f->error);
     case STEP_SECCOMP:
         return seccomp_hint(f->error);
+    case STEP_LISTEN:
+        return f->error == EINVAL ? "the service manager must count at most 64 sockets in LISTEN_FDS" : "with --pass-fd there are more than 64";
+    case STEP_NOTIFY:
+        return "somebody must listen where NOTIFY_SOCKET says, a path or an abstract name with @; without --notify nobody is told";
     case STEP_LIFE_FD:
         return f->error == EINVAL ? "the payload may not have it too: pass another" : "the descriptor must be open in the caller";
     case STEP_STDIO:

@@ -67,11 +67,11 @@ static void tell(const struct run *run, const struct verdict *v)
 int execute(struct plan *plan, int argc, char **argv, char **envp)
 {
     struct run run = {
-        .plan = plan, .command = "", .outcome = -1, .signals = -1, .id_lock = -1, .listener = -1, .start_us = clock_us()};
+        .plan = plan, .command = "", .outcome = -1, .signals = -1, .id_lock = -1, .manager = -1, .listener = -1, .start_us = clock_us()};
     struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
     struct failure *f = &verdict.failure;
-    if (descriptors_outcome(&run, f) && descriptors_check(&run, f) && command_prepare(&run, argc, argv, envp, f) &&
-        audit_prepare(plan, f) && take_signals(&run, f)) {
+    if (descriptors_outcome(&run, f) && manager_sockets(&run, envp, f) && descriptors_check(&run, f) &&
+        command_prepare(&run, argc, argv, envp, f) && manager_connect(&run, envp, f) && audit_prepare(plan, f) && take_signals(&run, f)) {
         if (launch(&run, f))
             supervise(&run, &verdict);
         else
@@ -83,6 +83,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
     ids_release(&run);
     tell(&run, &verdict);
     int status = outcome_status(&run, &verdict);
+    manager_ended(&run, &verdict);
     long written = outcome_write(&run, &verdict);
     if (written < 0 && f->step != STEP_OUTCOME) {
         struct failure lost = {.step = STEP_OUTCOME, .error = (int32_t)-written, .number = (uint32_t)run.outcome};

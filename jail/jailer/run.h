@@ -28,6 +28,9 @@ struct run {
 
     int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
     struct gates gates;      /* on the jail's side */
+    int manager;             /* the service manager's socket, where it is to be told how things go, or -1 */
+    const char *listen_fds, *listen_names; /* what the payload is told of the sockets that it gets, or NULL */
+    char listen_pid[24];
     int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
     int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
@@ -66,6 +69,7 @@ enum ending {
 #define SIGNAL_OF(status) ((status)&0x7f)
 
 #define MOST_HIT 8
+#define MANAGER_VARIABLES 3
 
 /* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail. */
 enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE };
@@ -188,6 +192,15 @@ bool relay_exceeded(void);
 bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
 int64_t relay_idle_since(void);
 void relay_end(void);
+
+/* manager.c: each does nothing where the plan does not ask for it */
+bool manager_sockets(struct run *run, char **envp, struct failure *f); /* adds to what is passed */
+size_t manager_environment(struct run *run, char **out);               /* how many; room for MANAGER_VARIABLES */
+void manager_payload_pid(struct run *run);                             /* in the payload */
+bool manager_connect(struct run *run, char **envp, struct failure *f);
+void manager_ready(const struct run *run);
+void manager_stopping(const struct run *run);
+void manager_ended(const struct run *run, const struct verdict *v);
 
 /* scratch.c: the writable folders in memory */
 bool scratch_send(struct run *run, struct failure *f); /* the jail's side */

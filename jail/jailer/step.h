@@ -11,6 +11,8 @@
     X(STEP_STDIO, "stdio", "use descriptor")                                    \
     X(STEP_PASS_FD, "pass-fd", "pass descriptor")                               \
     X(STEP_LIFE_FD, "life-fd", "watch descriptor")                              \
+    X(STEP_LISTEN, "listen-fds", "take over the sockets of LISTEN_FDS")         \
+    X(STEP_NOTIFY, "notify", "reach the service manager at NOTIFY_SOCKET")     \
     X(STEP_OUTCOME, "outcome", "write the outcome to")                          \
     X(STEP_COMMAND, "command", "prepare the command")                           \
     X(STEP_SIGNALS, "signals", "take over signals")                             \

@@ -75,6 +75,7 @@ static void end_soon(struct watch *w, enum cause cause)
         w->leave_at = clock_us() + LAST_WORDS_US;
         return;
     }
+    manager_stopping(w->run);
     order(w, SIGTERM, THE_PAYLOAD);
     order(w, SIGCONT, EVERYONE); /* a stopped payload could not even die of it */
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
@@ -336,6 +337,8 @@ void supervise(struct run *run, struct verdict *v)
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             cputime_begin(run);
+            if (!(wait[ON_ERRORS].revents & POLLIN) && v->cause == BY_ITSELF && !v->asked_to_end)
+                manager_ready(run);
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             wait[ON_MEMORY].fd = watch_memory(&w);

@@ -44,7 +44,8 @@ def attempt(
         plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
         assert plan.returncode == 0, plan.stderr
         life, end = os.pipe()
-        (place / "plan").write_bytes(plan.stdout.replace(b"\nend\n", b"\nlife-fd %d\nend\n" % life))
+        more_lines = b"\nlife-fd %d\nnotify\nlisten-fds\nend\n" % life
+        (place / "plan").write_bytes(plan.stdout.replace(b"\nend\n", more_lines))
         fault = {"PYJAIL_FAULT_STEP": step}
         result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=[number, life])
         os.close(life)

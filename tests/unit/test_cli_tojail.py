@@ -227,7 +227,7 @@ SAMPLES = {
     "outcome": "/o",
     "outcome-fd": "9",
 }
-NOT_THE_JAILS = ("config", "no-cache", "stats")  # what run.py and the cache read
+NOT_THE_JAILS = ("config", "no-cache", "stats", "notify", "listen-fds")  # what run.py and the cache read
 
 
 @pytest.mark.parametrize(

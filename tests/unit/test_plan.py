@@ -43,6 +43,8 @@ ONCE: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.CpuTime, duration),
     st.builds(d.MaxOutput, amount),
     st.just(d.Stats()),
+    st.just(d.Notify()),
+    st.just(d.ListenFds()),
     st.builds(d.OutcomeTo, path | st.integers(3, 65535)),
     st.builds(lambda name, two, exact: d.Rlimit(name, *two, exact), resource, pair, st.booleans()),
     st.builds(d.PassFd, st.integers(3, 65535)),
@@ -253,6 +255,9 @@ TWICE = (
     "rlimit as 1 1 exact",
     "pass-fd 3",
     "life-fd 3",
+    "stats",
+    "notify",
+    "listen-fds",
 )
 RIGHT_LINES = (
     *TWICE,
