@@ -31,7 +31,7 @@ def front() -> None:
 
 def guarded(words: list[str], key: tuple[str, str] | None) -> int:
     """Run the words; errors become one or two lines and a status."""
-    is_run = words[:1] in (["run"], ["learn"])
+    is_run = words[:1] in (["run"], ["learn"]) or words[:2] == ["service", "run"]
     wrong, failed = ((JAIL_FAILED, JAIL_FAILED) if is_run
                      else (USAGE, USAGE) if " ".join(words[:2]) in ONE_IS_AN_ANSWER else (USAGE, FAILED))
     if sys.stdout is None and not is_run:
@@ -117,6 +117,9 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
     if command.name == "learn":
         from jail.cli.learn import learn_policy
         return learn_policy(parsed)
+    if command.name == "service run":
+        from jail.cli.service import run_service
+        return run_service(parsed)
     if command.name.startswith("seccomp "):
         from jail.cli.seccomp import perform as on_policies
         return on_policies(command, parsed)

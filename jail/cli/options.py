@@ -154,6 +154,21 @@ MERGE = Option("merge", FILE, "FILE", RESULT, "start from what FILE, an earlier 
 MAN = Option("man", FLAG, "", RESULT, "as a man page, in troff", in_config=False)
 
 
+CODE = Option("code", TEXT, "CODE", PROGRAM, "the service's code itself (also -c CODE)", in_config=False)
+LANGUAGE = Option("language", TEXT, "NAME", PROGRAM, "what the service is written in, where its file's name "
+                  "does not say", in_config=False)
+PARAM = Option("param", NAME_VALUE, "NAME=VALUE", PROGRAM, "a parameter of the request; of several with "
+               "one name a list", repeat=True, in_config=False)
+METHOD = Option("method", TEXT, "METHOD", PROGRAM, "the request's method", default="GET", in_config=False)
+PROTOCOLS = ("none", "json", "stderr")
+PROTOCOL = Option("protocol", CHOICE, "|".join(PROTOCOLS), RESULT, "what stderr tells besides the service's "
+                  "log: nothing; head, log, error and end as lines of JSON; or the lines of the node module "
+                  "run-service", choices=PROTOCOLS, default="none", in_config=False)
+NOT_OF_SERVICES = ("no-cache", "stats")
+SERVICE_OPTIONS = (CODE, LANGUAGE, PARAM, METHOD, PROTOCOL,
+                   *(option for option in RUN_OPTIONS if option.name not in NOT_OF_SERVICES))
+
+
 @record(frozen=True)
 class Command:
     """One subcommand: its words after the options, what it does in one line, and its options. A name of two
@@ -177,6 +192,8 @@ COMMANDS = {command.name: command for command in (
     Command("learn", "-o FILE.toml [--] COMMAND [ARG...]", "run a command as run does, and write a policy "
             "of the system calls that it made; further runs into the same file add up",
             (OUTPUT, MERGE, *RUN_OPTIONS, HELP), runs=True),
+    Command("service run", "FILE|-|-c CODE", "run a service for one request, whose body is stdin, in a jail "
+            "with 10 s of time; the response's body goes to stdout", (*SERVICE_OPTIONS, HELP)),
     Command("seccomp show", "[PROFILE|FILE]", "print what a policy does with every system call",
             (STRICT, ARCH, JSON, HELP)),
     Command("seccomp explain", "PROFILE|FILE CALL[(ARG,...)]", "tell what happens to a system call, why, and "
@@ -193,4 +210,5 @@ COMMANDS = {command.name: command for command in (
     Command("help", "[COMMAND]", "explain pyjail or one of its commands", (MAN, HELP)),
 )}
 
-FAMILIES = {"seccomp": "show, explain, compare, compile and check policies of system calls"}
+FAMILIES = {"service": "services: programs that answer one request each",
+            "seccomp": "show, explain, compare, compile and check policies of system calls"}

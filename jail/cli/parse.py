@@ -76,7 +76,7 @@ def parse(command: Command, words: Sequence[str]) -> Parsed:
     return Parsed(settings, [*plain, *words[position:]], False)
 
 
-SHORT = {"-o": "--output", "-h": "--help"}
+SHORT = {"-o": "--output", "-h": "--help", "-c": "--code"}
 
 
 def value_of(option: Option, words: Sequence[str], position: int) -> str:

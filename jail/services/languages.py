@@ -34,7 +34,7 @@ class Language:
 LANGUAGES = (
     Language("javascript", (".js", ".cjs", ".mjs"), ("node", "nodejs"), "nodejs",
              ("--experimental-vm-modules",), "node"),
-    Language("python", (".py",), ("python3",), "python3", ("-I",), "python"),
+    Language("python", (".py",), ("python3",), "python3", ("-I", "-B"), "python"),
     Language("shell", (".sh",), ("sh",), "dash"),
     Language("bash", (".bash",), ("bash",), "bash"),
     Language("perl", (".pl",), ("perl",), "perl"),

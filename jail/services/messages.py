@@ -7,7 +7,7 @@ length of a line, the number of lines and their sum. What is no message is count
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class Error:
     name: str
     message: str
     stack: str = ""
+    kind: str = ""
+    """What of `verdict.KINDS` it is, where the supervisor says it."""
 
 
 @dataclass(frozen=True)
@@ -166,3 +168,11 @@ def is_field_value(value: object) -> bool:
 def clean(text: str) -> str:
     """Without halves of surrogate pairs, which no encoding can write."""
     return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Values by name; of several with one name a list."""
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}

@@ -52,16 +52,17 @@ class Request:
     """Variables besides the jail's own. None may begin with PYJAIL_."""
     deadline_ms: int | None = None
     """How long the service has, in milliseconds from its start; for its information."""
+    remote: str = ""
+    """The client's address, or ""."""
     id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
-        for name in ("id", "method", "url", "path"):
+        for name in ("id", "method", "url", "path", "remote"):
             if "\0" in getattr(self, name):
                 raise SpecError(f"{getattr(self, name)!r} holds a NUL character", name)
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name + value or name.startswith(PREFIX):
                 raise SpecError(f"{name!r} cannot be set by a request", "env")
-        self.variables()
         self.to_json()
 
     def to_json(self) -> bytes:
@@ -80,7 +81,8 @@ class Request:
                     "path": self.path,
                     "headers": headers,
                     "params": self.params,
-                    "env": dict(self.env),
+                    "env": self.variables(),
+                    "remote": self.remote,
                     "deadline_ms": self.deadline_ms,
                 },
                 separators=(",", ":"),

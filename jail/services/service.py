@@ -21,7 +21,7 @@ from jail.services.languages import (
     language_of,
     runner_mount,
 )
-from jail.services.settings import Settings, beside, read_settings
+from jail.services.settings import Settings, read_settings
 from jail.spec import Bind, Jail
 
 TIMEOUT = 10.0
@@ -80,16 +80,11 @@ class Service:
         """
         file = os.path.abspath(path)
         mode, first = _look(file)
-        toml = os.path.abspath(config) if config is not None else beside(file)
-        settings, named = Settings(), ""
-        own: list[Setting] = []
-        if config is not None or (os.path.lexists(toml) and toml != file):
-            settings, named, own = read_settings(toml)
-        if language:
-            language_named(language)
-        elif named:
-            language_named(named, f"{toml}: language")
-        language = language or named or language_of(file, mode, first)
+        beside = os.path.splitext(file)[0] + ".toml"
+        if config is None and beside != file and os.path.lexists(beside):
+            config = beside
+        settings, named, own = _configured(config)
+        language = language_named(language) if language else named or language_of(file, mode, first)
         name = os.path.basename(file)
         inside = f"{FOLDER_INSIDE}/{name}"
         jail = _jail([*own, *options], Bind(file, inside), *runner_mount(language))
@@ -100,21 +95,33 @@ class Service:
     def of_code(
         cls,
         code: bytes,
-        language: str = "javascript",
+        language: str = "",
         *,
         name: str = "service",
         options: Sequence[Setting] = (),
+        config: str | os.PathLike[str] | None = None,
     ) -> Service:
-        """A service whose code is a text. Raises as `load`."""
+        """A service whose code is a text, in JavaScript where nothing else is said. Raises as `load`."""
         if len(code) > MAX_CODE:
             raise SpecError(f"{len(code)} bytes are more than {MAX_CODE}", "code")
-        known = BY_NAME.get(language_named(language))
-        jail = _jail(options, *runner_mount(language))
+        settings, named, own = _configured(config)
+        language = language_named(language) if language else named or "javascript"
+        known = BY_NAME.get(language)
+        jail = _jail([*own, *options], *runner_mount(language))
         if "proc" in jail.without:
             raise SpecError("code that is no file is read by way of /proc: leave --no-proc out", "code")
         shown = f"{FOLDER_INSIDE}/{name}{known.extensions[0] if known else ''}"
         command = command_of(language, CODE_INSIDE, shown, jail, code[:MAX_FIRST_LINE])
-        return cls(name, language, None, jail, Settings(), command, code)
+        return cls(name, language, None, jail, settings, command, code)
+
+
+def _configured(toml: str | os.PathLike[str] | None) -> tuple[Settings, str, list[Setting]]:
+    """What the settings file says, if there is one."""
+    if toml is None:
+        return Settings(), "", []
+    path = os.path.abspath(toml)
+    settings, language, options = read_settings(path)
+    return settings, language and language_named(language, f"{path}: language"), options
 
 
 def _look(file: str) -> tuple[int, bytes]:

@@ -3,7 +3,6 @@ and how much the gateway lets in, which is `Settings`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,8 +121,3 @@ READERS: dict[str, Callable[[object], Any]] = {
     "pool": _count(0),
     "language": lambda value: value,
 }
-
-
-def beside(path: str | os.PathLike[str]) -> str:
-    """The settings file of a service's file."""
-    return os.path.splitext(os.fspath(path))[0] + ".toml"
