@@ -39,8 +39,8 @@ def test_precompiling_writes_every_profile(tmp_path: Path) -> None:
     assert len(written) == 2 * len(profiles())
 
 
-def test_a_bad_folder_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert precompile.main(["/nonexistent"]) == 1
+def test_a_bad_folder_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert precompile.main([str(tmp_path / "absent")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert precompile.main(["a", "b"]) == 2
 
