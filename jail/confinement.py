@@ -11,6 +11,7 @@ from typing import TextIO
 
 import prctl
 
+from jail import spawn
 from jail.errors import ConfineError, SpecError, UnsupportedError
 from jail.landlock import TSYNC_ABI, Ruleset, abi
 from rlimits import RESOURCES, Limits
@@ -81,6 +82,7 @@ def confine(
         # All that the steps read is opened before the first: nothing may be left to open afterwards.
         ruleset = None if landlock is None else opened.enter_context(contextlib.closing(Ruleset(landlock)))
         status = opened.enter_context(_open_status("/proc/thread-self/status"))
+        spawn.launcher.close()  # which is not confined, and would start what we no longer may
         steps: list[_Step] = []
         if rlimits:
             steps.append(("limits", lambda: _limit(rlimits)))

@@ -83,15 +83,12 @@ def not_started(error: OSError) -> LaunchError:
     )
 
 
-def outcome_of(text: bytes, status: int | None) -> Outcome:
+def outcome_of(text: bytes) -> Outcome:
     """What the jailer reported, as an outcome or a LaunchError."""
     from jail.outcome import Outcome
 
     if not text:
-        how = "ended" if status is None else f"ended with status {status}"
-        if status is not None and status < 0:
-            how = f"was killed by signal {-status}"
-        raise LaunchError(f"the jailer {how} and reported nothing", "jailer", object=JAILER)
+        raise LaunchError("the jailer ended and reported nothing", "jailer", object=JAILER)
     try:
         outcome = Outcome.from_json(text)
     except ValueError:

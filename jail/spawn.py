@@ -1,28 +1,37 @@
-"""The seam between `Process` and what executes plans: here a jailer for each run.
+"""The seam between `Process` and what executes plans: a serving jailer (`jailer serve`), one a process.
 
-`posix_spawn` shares the caller's memory until the exec, so that a start costs the same from a caller of any
-size. What ties the two together are a file in memory, a socket and a pidfd:
+It is small, so that a start costs the same from a caller of any size, and forks a supervisor for each run.
+What ties a run and its caller together are a file in memory, a socket and two pidfds:
 
-- the jailer writes the outcome to the file, which takes it however long a hostile program has made it: a
-  jailer that waits for its caller, who waits for its end, would wait forever;
-- when the caller's direction of the socket is shut down, the jailer kills the jail, removes what it made, and
-  reports;
-- the pidfd is the caller's own: it tells the jailer that the calling *process* has ended, however that came
-  about. The end of the thread that started the jail is nothing, and a forked child that holds a copy of the
-  socket keeps nothing alive.
+- the supervisor writes the outcome to the file, which takes it however long a hostile program has made it:
+  one that waits for its caller, who waits for its end, would wait forever;
+- when the caller's direction of the socket is shut down, the supervisor kills the jail, removes what it made,
+  and reports;
+- the pidfd of the caller tells serving jailer and supervisors that the calling *process* has ended, however
+  that came about. The end of the thread that started the jail is nothing, and a forked child that holds
+  copies of the sockets keeps nothing alive;
+- the pidfd of the supervisor tells the caller that all of the jail has ended.
+
+The serving jailer is no child of this process, whose wait(2) never meets it. It starts with the first jail,
+anew in a forked child, when it has ended, and when something has changed that jails take over from their
+caller (`surroundings`).
 """
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import os
+import re
 import signal
 import socket
+import struct
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from jail.errors import LaunchError
-from jail.launch import jailer_path, memory_file, not_started
+from jail.launch import JAILER, not_started
+from jail.server import Server, surroundings
 
 PASSED_ON = frozenset(
     (
@@ -52,15 +61,26 @@ class Running(Protocol):
     def kill(self) -> None:
         """End everything in the jail at once."""
 
-    def finish(self) -> tuple[bytes, int | None]:
-        """What was reported, and the supervisor's status as subprocess has it, once `pidfd` is readable."""
+    def finish(self) -> bytes:
+        """What was reported, once `pidfd` is readable."""
 
     def close(self) -> None:
         """Let go of what this process holds of it; a jail that still runs is killed."""
 
 
-class Launcher(Protocol):
-    """Executes plans."""
+TRIES = 3
+RUN, KEEP, AS_EVER = 0, 1, 0xFFFFFFFF  # jail/jailer/request.h
+HEAD, ANSWER = struct.Struct("=6I"), struct.Struct("=2i")
+
+
+class Serving:
+    """One serving jailer after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._surroundings: object = None
+        os.register_at_fork(after_in_child=self._forked)
 
     def start(
         self,
@@ -70,75 +90,86 @@ class Launcher(Protocol):
     ) -> Running:
         """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
         of 0, 1 and 2 the caller's own where they are left out. Raises LaunchError."""
-
-
-class OneShot:
-    """A jailer for each run."""
-
-    def start(
-        self,
-        plan: bytes,
-        words: Sequence[str | bytes],
-        descriptors: Mapping[int, int],
-    ) -> Running:
-        _reap_abandoned()
-        path = jailer_path()
-        numbers = _free_numbers(descriptors)
-        report, *lives, text = numbers
-        ours, theirs = socket.socketpair()
-        opened: list[int] = []
+        given = _own_streams(descriptors) | dict(descriptors)
+        command = [os.fsencode(word) for word in words]
+        variables = [name + b"=" + os.environb[name] for name in _passed_on(plan) if name in os.environb]
+        text = b"".join(part + b"\0" for part in (*command, *variables))
+        head = HEAD.pack(RUN, len(command), len(variables), len(text), AS_EVER, len(given))
+        head += struct.pack(f"={len(given)}i", *given)
         try:
-            opened.append(os.memfd_create("pyjail-outcome"))
-            opened.append(os.pidfd_open(os.getpid()))
-            opened.append(memory_file(_with_ends(plan, report, lives)))
-            wanted = dict(descriptors)
-            outcome, caller, program = opened
-            wanted.update(zip(numbers, (outcome, theirs.fileno(), caller, program), strict=True))
-            actions = [
-                (os.POSIX_SPAWN_DUP2, _clear_of(source, target, max(wanted) + 1, opened), target)
-                for target, source in wanted.items()
-            ]
-            # Signals must not meet a jailer that has not begun to listen; and whatever the caller ignores, it
-            # means its TERM.
-            pid = os.posix_spawn(
-                path,
-                ["jailer", "run-fd", str(text), *words],
-                os.environb,
-                file_actions=actions,
-                setsigmask=PASSED_ON,
-                setsigdef=[signal.SIGTERM],
-            )
-            theirs.close()  # so that there is room for a descriptor that watches the end
-            run = _OneRun(pid, ours, outcome)
-            opened.remove(outcome)
-            return run
+            opened = [os.memfd_create("pyjail-outcome")]
+            try:
+                opened.append(_memory(text + plan + b"\0"))
+                run = _Run(*self._asked(head, opened[1], (opened[0], *given.values())), opened[0])
+                del opened[0]
+                return run
+            finally:
+                for descriptor in opened:
+                    os.close(descriptor)
         except OSError as error:
-            ours.close()
             raise error if isinstance(error, LaunchError) else not_started(error) from None
-        except BaseException:
+
+    def close(self) -> None:
+        """Let go of the serving jailer, which ends. Jails that run go on; the next start makes another."""
+        with self._lock:
+            self._replace(None)
+
+    def _asked(self, head: bytes, text: int, more: tuple[int, ...]) -> tuple[int, int, socket.socket]:
+        """The pid and pidfd that the answer holds, and the run's socket on which it came.
+
+        A jailer that ends before it has answered has done nothing yet: whoever answers begins after that.
+        """
+        for _ in range(TRIES):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                with theirs:
+                    self._ask(head, (text, theirs.fileno(), *more))
+                answer, found, _, _ = socket.recv_fds(ours, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
+                if answer:
+                    pid, error = ANSWER.unpack(answer)
+                    if not found:
+                        raise OSError(error, os.strerror(error))
+                    return pid, found[0], ours
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            except BaseException:
+                ours.close()
+                raise
             ours.close()
-            raise
-        finally:
-            theirs.close()
-            for descriptor in opened:
-                os.close(descriptor)
+        raise LaunchError("the serving jailer ended before it had started the jail", "jailer", object=JAILER)
+
+    def _ask(self, head: bytes, descriptors: tuple[int, ...]) -> None:
+        now = surroundings()
+        with self._lock:
+            if self._server is None or self._surroundings != now:
+                self._replace(Server())
+                self._surroundings = now
+            assert self._server is not None
+            try:
+                self._server.ask(head, descriptors)
+            except (BrokenPipeError, ConnectionResetError):
+                self._replace(None)
+                raise
+
+    def _replace(self, server: Server | None) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = server
+
+    def _forked(self) -> None:
+        """In the child, where the lock may be that of a thread which is not there."""
+        self._lock = threading.Lock()
+        self._replace(None)
 
 
-class _OneRun:
-    """A run that has a jailer of its own."""
+class _Run:
+    """A jail with a supervisor of its own."""
 
-    def __init__(self, pid: int, life: socket.socket, outcome: int) -> None:
+    def __init__(self, pid: int, pidfd: int, life: socket.socket, outcome: int) -> None:
         self.pid = pid
+        self.pidfd = pidfd
         self._life = life
         self._outcome = outcome
-        try:
-            self.pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            raise LaunchError(
-                f"the jailer with pid {pid} ended, and was reaped, before it could be watched",
-                "jailer",
-                hint="SIGCHLD must not be ignored by the calling process",
-            ) from None
 
     def send_signal(self, number: int) -> None:
         if self.pidfd < 0:
@@ -155,71 +186,46 @@ class _OneRun:
             return
         self.send_signal(signal.SIGCONT)  # a supervisor that was stopped would not see it
 
-    def finish(self) -> tuple[bytes, int | None]:
-        return os.pread(self._outcome, os.fstat(self._outcome).st_size, 0), _reap(self.pidfd)
+    def finish(self) -> bytes:
+        return os.pread(self._outcome, os.fstat(self._outcome).st_size, 0)
 
     def close(self) -> None:
         if self.pidfd < 0:
             return
         self._life.close()
         os.close(self._outcome)
-        if not _has_ended(self.pidfd):
-            _abandoned.append(self.pidfd)  # it ends by itself now, and somebody has to reap it
-        else:
-            os.close(self.pidfd)
+        os.close(self.pidfd)
         self.pidfd = -1
 
 
-_abandoned: list[int] = []
+def _own_streams(given: Mapping[int, int]) -> dict[int, int]:
+    """Those of 0, 1 and 2 that an exec would hand on. What it would close is no stream: a file or socket may
+    have got the number of one that was closed."""
+    return {number: number for number in range(3) if number not in given and _is_inherited(number)}
 
 
-def _reap_abandoned() -> None:
-    for pidfd in list(_abandoned):
-        if _has_ended(pidfd):
-            try:
-                _abandoned.remove(pidfd)
-            except ValueError:  # another thread does it
-                continue
-            _reap(pidfd)
-            os.close(pidfd)
-
-
-def _has_ended(pidfd: int) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _reap(pidfd: int) -> int | None:
-    """The status as subprocess has it; None where somebody else has taken it."""
+def _is_inherited(descriptor: int) -> bool:
     try:
-        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    except ChildProcessError:
-        return None
-    if found is None:
-        return None
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
 
 
-def _free_numbers(taken: Mapping[int, int]) -> list[int]:
-    """Four descriptors that the payload does not get."""
-    return [number for number in range(3, 7 + len(taken)) if number not in taken][:4]
+@functools.lru_cache(64)
+def _passed_on(plan: bytes) -> tuple[bytes, ...]:
+    """The names of the variables whose values are the caller's."""
+    return tuple(
+        re.sub(rb"\\([0-7]{3})", lambda escape: bytes((int(escape[1], 8),)), name)
+        for name in re.findall(rb"^env-pass (.*)$", plan, re.MULTILINE)
+    )
 
 
-def _with_ends(plan: bytes, report: int, lives: Sequence[int]) -> bytes:
-    """The plan with where the outcome goes and what the run lives by."""
-    ends = b"outcome fd %d\nlife-fd %d\nlife-fd %d\nend\n" % (report, *lives)
-    return plan.removesuffix(b"end\n") + ends
+def _memory(text: bytes) -> int:
+    descriptor = os.memfd_create("pyjail-request")
+    written = 0
+    while written < len(text):
+        written += os.write(descriptor, text[written:] if written else text)
+    return descriptor
 
 
-def _clear_of(source: int, target: int, top: int, opened: list[int]) -> int:
-    """The descriptor, or a copy of it out of the way of all the numbers that the jailer gets."""
-    if source >= top or source == target:
-        return source
-    opened.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, top))
-    return opened[-1]
-
-
-launcher: Launcher = OneShot()
+launcher = Serving()

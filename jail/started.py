@@ -159,7 +159,7 @@ def begin(
 def found(running: spawn.Running, exceeded: bool) -> Outcome | LaunchError:
     """What became of a jail that has ended; `exceeded`: it was killed for what it wrote."""
     try:
-        outcome = outcome_of(*running.finish())
+        outcome = outcome_of(running.finish())
     except LaunchError as error:
         return error
     return outcome_with(outcome, status="output-exceeded") if exceeded else outcome

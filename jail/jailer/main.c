@@ -3,6 +3,7 @@
 #include "front.h"
 #include "probe.h"
 #include "report.h"
+#include "request.h"
 #include "run.h"
 #include "text.h"
 
@@ -32,22 +33,27 @@ static int dispatch(int argc, char **argv, char **envp)
     return 125;
 }
 #else
+int complain_of_plan(const char *name, const struct plan_error *error)
+{
+    LINE(where, 300);
+    line_bytes(&where, name, text_length(name) > 256 ? 256 : text_length(name));
+    line_text(&where, ":");
+    line_number(&where, error->line, 10);
+    return complain(where.data, error->text);
+}
+
 static bool read_plan(struct plan *plan, int fd, const char *name)
 {
     struct plan_error error = {0};
     if (plan_read(plan, fd, &error))
         return true;
-    LINE(where, 300);
-    line_bytes(&where, name, text_length(name) > 256 ? 256 : text_length(name));
-    line_text(&where, ":");
-    line_number(&where, error.line, 10);
-    complain(where.data, error.text);
+    complain_of_plan(name, &error);
     return false;
 }
 
 static int usage(void)
 {
-    return complain("usage", "jailer run PLAN [WORD…] | run-fd N [WORD…] | check PLAN | probe | version");
+    return complain("usage", "jailer run PLAN [WORD…] | run-fd N [WORD…] | serve N M | check PLAN | probe | version");
 }
 
 static int with_plan(int argc, char **argv, char **envp)
@@ -65,6 +71,14 @@ static int with_plan(int argc, char **argv, char **envp)
     if (!good)
         return 125;
     return text_equal(argv[1], "check") ? 0 : execute(&plan, argc - 3, argv + 3, envp);
+}
+
+static int with_socket(char **argv)
+{
+    uint64_t socket, caller;
+    if (!text_number(argv[2], 10, 65535, &socket) || !text_number(argv[3], 10, 65535, &caller) || socket == caller)
+        return complain("serve", "expected the descriptors of a socket and of the caller");
+    return serve((int)socket, (int)caller);
 }
 
 #ifdef PYJAIL_FAULT
@@ -106,6 +120,8 @@ static int dispatch(int argc, char **argv, char **envp)
 #endif
     if (text_equal(verb, "probe") && argc == 2)
         return probe();
+    if (text_equal(verb, "serve") && argc == 4)
+        return with_socket(argv);
     if (text_equal(verb, "version") && argc == 2)
         return sys_write_all(1, PYJAIL_VERSION "\n", sizeof PYJAIL_VERSION) < 0;
     if (argc >= 3 && (text_equal(verb, "run") || text_equal(verb, "run-fd") || (text_equal(verb, "check") && argc == 3)))

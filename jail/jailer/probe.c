@@ -9,9 +9,6 @@
 #include <linux/utsname.h>
 
 #define SIGCHLD 17
-#ifndef __NR_pidfd_open
-#define __NR_pidfd_open 434
-#endif
 #ifndef MOUNT_ATTR_IDMAP
 #define MOUNT_ATTR_IDMAP 0x00100000
 #endif

@@ -238,6 +238,7 @@ bool confine_seccomp(const struct plan *plan, struct failure *f);
 /* signals.c */
 uint64_t signals_ignored(void);
 int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
+void signals_serve(void);                 /* block all, and have the kernel reap the children */
 void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
 
 /* run.c */

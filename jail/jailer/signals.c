@@ -45,6 +45,14 @@ int signals_take(uint64_t ignored)
     return done < 0 ? (int)done : (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+void signals_serve(void)
+{
+    struct kernel_sigaction ignore = {.handler = (void *)SIG_IGN};
+    uint64_t all = ~0ULL;
+    SYS(__NR_rt_sigaction, SIGCHLD, &ignore, 0, 8);
+    SYS(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
+}
+
 void signals_reset(uint64_t ignored)
 {
     struct kernel_sigaction standard = {0};

@@ -60,6 +60,9 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 #define __NR_fsconfig 431
 #define __NR_fsmount 432
 #endif
+#ifndef __NR_pidfd_open
+#define __NR_pidfd_open 434
+#endif
 #ifndef __NR_clone3
 #define __NR_clone3 435
 #endif

@@ -134,6 +134,7 @@ def test_a_cancelled_call_comes_back_when_the_jail_is_gone(found: Any, act: str)
     """Gone and reaped, though the command would not end by itself nor by TERM."""
     assert found(f"""
 words = ["/bin/sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"]
+await jail.run_async(["/bin/true"])  # which leaves the serving jailer
 before = len(os.listdir("/proc/self/fd"))
 with anyio.move_on_after(0.5) as scope:
     {act}

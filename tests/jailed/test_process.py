@@ -242,15 +242,17 @@ with jail.start(["/bin/sleep", "1000"]) as process:
 
 
 def test_a_caller_that_does_not_reap_or_blocks_signals(scripts: Scripts) -> None:
-    """SIGCHLD ignored: the kernel reaps the supervisor; waitpid(-1) elsewhere: somebody else does."""
+    """SIGCHLD ignored or not, jails are no children, which a wait for any of them would meet."""
     assert scripts.answer("""
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 ignored = jail.run(["/bin/sh", "-c", "exit 3"]).exit_code
 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 with jail.start(["/bin/sh", "-c", "exit 4"]) as process:
-    os.waitpid(-1, 0)
-    taken = process.wait().exit_code
+    try:
+        taken = os.waitpid(-1, 0)
+    except ChildProcessError:
+        taken = process.wait().exit_code
 with jail.start(["/bin/sleep", "1000"]) as process:
     process.terminate()
     ended = process.wait().signal
@@ -263,7 +265,8 @@ def test_a_stopped_jail_can_be_killed(scripts: Scripts) -> None:
 with jail.start(["/bin/sh", "-c", "echo ready; exec sleep 1000"], stdout=PIPE) as process:
     process.stdout.readline()
     process.send_signal(signal.SIGTSTP)
-    os.waitid(os.P_PIDFD, process.pidfd, os.WSTOPPED)
+    while open(f"/proc/{process.pid}/stat").read().split(")")[1].split()[0] != "T":
+        os.sched_yield()
     process.kill()
     answer(status=process.wait().status, code=process.returncode)
 """) == {"status": "killed", "code": 137}
@@ -337,13 +340,9 @@ with warnings.catch_warnings(record=True) as caught:
     process = jail.start(["/bin/sleep", "1000"])
     pidfd = os.pidfd_open(process.pid)
     del process
-ended = has_ended(pidfd)
-before = len(os.listdir("/proc/self/fd"))
-jail.run(["/bin/true"])  # collects what was left
-after = len(os.listdir("/proc/self/fd"))
-answer(warned=[warning.category.__name__ for warning in caught], ended=ended, fewer=before - after)
+answer(warned=[warning.category.__name__ for warning in caught], ended=has_ended(pidfd))
 """)
-    assert found == {"warned": ["ResourceWarning"], "ended": True, "fewer": 1}
+    assert found == {"warned": ["ResourceWarning"], "ended": True}
 
 
 def test_only_what_is_passed_is_open_inside(scripts: Scripts) -> None:
@@ -409,9 +408,10 @@ for more in range(24):
     except OSError as error:
         errors.add(error.errno)
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+runs += jail.run(["/bin/true"]).ok  # by a serving jailer again
 after = os.listdir("/proc/self/fd")
 known = {errno.EMFILE, errno.EINVAL}  # the second where F_DUPFD may not go as high
-answer(same=before == after, errors=bool(errors) and errors <= known, some=0 < runs < 24)
+answer(same=len(before) == len(after), errors=bool(errors) and errors <= known, some=1 < runs < 25)
 """) == {"same": True, "errors": True, "some": True}
 
 

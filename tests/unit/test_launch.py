@@ -5,21 +5,48 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jail import Bind, Jail, LaunchError, Outcome, SpecError, UnsupportedError, launch, run
+from jail import Bind, Jail, LaunchError, Outcome, SpecError, UnsupportedError, launch, run, spawn
 
 PROJECT = Path(__file__).resolve().parents[2]
 BOX = Jail(seccomp="off")
 READ_PLAN = """#!{python} -IS
-import os, sys
-assert sys.argv[1] == "run-fd", sys.argv
-number = int(sys.argv[2])
-text = os.fsdecode(open(number, "rb").read())
-report = next((int(line.split()[2]) for line in text.splitlines() if line.startswith("outcome fd ")), None)
-words = sys.argv[3:]
+import os, signal, socket, struct, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+def served(requests):
+    # A process for each request, which goes on below with what it asks for.
+    if os.fork():
+        os._exit(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        head, got, _, _ = socket.recv_fds(requests, 1 << 16, 99)
+        if not head:
+            os._exit(0)
+        if not os.fork():
+            break
+        list(map(os.close, got))
+    requests.close()
+    _, count, variables, size, _, given = struct.unpack_from("=6I", head)
+    life = socket.socket(fileno=got[1])
+    socket.send_fds(life, [struct.pack("=2i", os.getpid(), 0)], [os.pidfd_open(os.getpid())])
+    content = os.pread(got[0], 1 << 24, 0)
+    assert content.endswith(b"\\nend\\n\\0")
+    parts = content[:size].split(b"\\0")
+    for number, source in zip(struct.unpack_from(f"={{given}}i", head, 24), got[3:], strict=True):
+        os.dup2(source, number)
+    return list(map(os.fsdecode, parts[:count])), os.fsdecode(content[size:-1]), got[2]
+
+if sys.argv[1] == "serve":
+    words, text, report = served(socket.socket(fileno=int(sys.argv[2])))
+else:
+    assert sys.argv[1] == "run-fd", sys.argv
+    number, words = int(sys.argv[2]), sys.argv[3:]
+    text = os.fsdecode(open(number, "rb").read())
 """
 EXITED = (
     'os.write(report, b\'{"status":"exited","exit_code":3,"enforced":{"pids":"rlimit"}}\\n\')\nsys.exit(3)\n'
@@ -31,11 +58,13 @@ FAILED = (
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Puts an executable in the jailer's place: write the rest of its program with `become`."""
     path = tmp_path / "jailer"
     monkeypatch.setattr(launch, "JAILER", str(path))
-    return path
+    spawn.launcher.close()
+    yield path
+    spawn.launcher.close()
 
 
 def become(path: Path, program: str) -> None:
@@ -91,8 +120,8 @@ def test_a_failed_setup_is_an_error_with_all_that_is_known(fake: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        ("sys.exit(125)\n", "ended with status 125 and reported nothing"),
-        ("os.kill(os.getpid(), 9)\n", "was killed by signal 9 and reported nothing"),
+        ("sys.exit(125)\n", "ended and reported nothing"),
+        ("os.kill(os.getpid(), 9)\n", "ended and reported nothing"),
         ("os.write(report, b'{')\n", "reported what is no outcome"),
     ],
 )
@@ -126,6 +155,21 @@ def test_a_closed_descriptor_cannot_be_passed() -> None:
         run(["x"], jail=Jail(seccomp="off", pass_fds=(901,)))
 
 
+@pytest.mark.parametrize("program", ["", "os._exit(0)\n"])
+def test_a_serving_jailer_that_ends_at_once_is_an_error(fake: Path, program: str) -> None:
+    fake.write_text(f"#!{sys.executable} -IS\nimport os\n{program}")
+    fake.chmod(0o755)
+    with pytest.raises(LaunchError, match="ended before it had started the jail"):
+        run(["x"], jail=BOX)
+
+
+def test_a_serving_jailer_that_cannot_begin_is_an_error(fake: Path) -> None:
+    fake.write_text("#!/bin/sh\nexit 125\n")
+    fake.chmod(0o755)
+    with pytest.raises(LaunchError, match="the jailer ended with status 125 at once"):
+        run(["x"], jail=BOX)
+
+
 def test_an_unknown_profile_is_a_spec_error() -> None:
     with pytest.raises(SpecError, match="seccomp: "):
         run(["x"], jail=Jail(seccomp="no-such-profile"))
@@ -140,6 +184,7 @@ def test_no_descriptor_is_left_open(fake: Path, program: str | None) -> None:
         run(["x"], jail=BOX)
     except (LaunchError, UnsupportedError):
         pass
+    spawn.launcher.close()
     assert set(os.listdir("/proc/self/fd")) == before
 
 

@@ -1,0 +1,99 @@
+/* The serving jailer: one for a calling process, from whose requests it forks the supervisors. It is small, so that a
+ * fork costs little however big the caller is, and knows nothing of what the runs do. */
+#ifndef PYJAIL_FRONT
+#include "request.h"
+#include "text.h"
+#include <asm/signal.h>
+#include <linux/poll.h>
+
+enum { ON_CALLER, ON_SOCKET, WATCHED };
+
+static struct {
+    int socket, caller; /* where requests come from, and the pidfd of who sends them */
+} server;
+
+/* The run's own process, with the plan and the command in its own copy of the text. */
+__attribute__((noreturn)) static void run(struct asked *a)
+{
+    static struct plan plan;
+    struct plan_error error = {0};
+    struct command c;
+    char *text;
+    int caller = server.caller;
+    long size = request_map(a, &text);
+    bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, &caller) >= 0;
+    if (!request_answer(a->fd[ASKED_LIFE], good ? 0 : size < 0 ? (int)-size : EBADMSG))
+        sys_exit(125);
+    if (!plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &error))
+        sys_exit(complain_of_plan("plan", &error));
+    plan.outcome_fd = a->fd[ASKED_OUTCOME];
+    plan.life_fds[0] = a->fd[ASKED_LIFE];
+    plan.life_fds[1] = caller;
+    plan.life_fd_count = 2;
+    sys_exit(execute(&plan, (int)a->head.words, c.argv, c.environment));
+}
+
+static void serve_run(struct asked *a)
+{
+    long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        run(a);
+    if (pid < 0)
+        request_answer(a->fd[ASKED_LIFE], (int)-pid);
+}
+
+static void hear(void)
+{
+    struct asked a;
+    long n = request_receive(server.socket, &a);
+    if (n <= 0 && n != -EBADMSG && n != -EAGAIN)
+        sys_exit(0);
+    if (n > 0 && a.head.kind == REQUEST_RUN)
+        serve_run(&a);
+    request_close(&a);
+}
+
+/* Who asked for us need not wait for our end, and cannot do so by mistake: we are nobody's child but init's. */
+static long detach(void)
+{
+    long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid > 0)
+        sys_exit(0);
+    return pid;
+}
+
+/* Nothing of the caller's is held: not its streams, nor its folder. */
+static long let_go(void)
+{
+    int keep[2];
+    unsigned count = descriptors_insert(keep, 0, server.socket);
+    count = descriptors_insert(keep, count, server.caller);
+    long done = descriptors_close_but(keep, count, 3);
+    int null = done < 0 ? -1 : sys_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+    for (int fd = 0; fd <= 2 && null >= 0 && done >= 0; fd++)
+        done = SYS(__NR_dup3, null, fd, 0);
+    if (null >= 0)
+        sys_close(null);
+    if (done >= 0)
+        done = null < 0 ? null : SYS(__NR_chdir, "/");
+    return done;
+}
+
+int serve(int socket, int caller)
+{
+    server.socket = socket;
+    server.caller = caller;
+    signals_serve();
+    if (let_go() < 0 || detach() < 0)
+        return 125;
+    for (;;) {
+        struct pollfd wait[WATCHED] = {[ON_CALLER] = {.fd = caller, .events = POLLIN},
+                                       [ON_SOCKET] = {.fd = socket, .events = POLLIN}};
+        SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+        if (wait[ON_CALLER].revents)
+            return 0;
+        if (wait[ON_SOCKET].revents)
+            hear();
+    }
+}
+#endif
