@@ -23,6 +23,7 @@ from jail.directives import (
     Notify,
     OutcomeTo,
     PassFd,
+    Pty,
     Seccomp,
     Stats,
     Symlink,
@@ -84,6 +85,7 @@ def build_plan(
             Hostname(jail.hostname),
             *_root(jail, host),
             *_devices(jail),
+            *_terminals(jail),
             *_proc(jail),
             *_scratch(jail),
             *_mounts(jail, host),
@@ -166,6 +168,17 @@ def _devices(jail: Jail) -> Iterator[Directive]:
         yield Mount("bind", f"/dev/{name}", DEVICE, f"/dev/{name}")
     if "proc" not in jail.without:
         yield from (Symlink(path, target) for path, target in defaults.DEVICE_LINKS)
+
+
+def _terminals(jail: Jail) -> Iterator[Directive]:
+    """The jail's own: no terminal of the host's can be reached through them."""
+    if not jail.pty:
+        return
+    place, options = defaults.PTY
+    yield Mount("devpts", place, ("nosuid", "noexec"), options)
+    yield Symlink(*defaults.PTMX)
+    yield Mount("bind", f"/dev/{defaults.TTY}", DEVICE, f"/dev/{defaults.TTY}")
+    yield Pty()
 
 
 def _proc(jail: Jail) -> Iterator[Directive]:

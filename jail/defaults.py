@@ -24,6 +24,17 @@ DEVICE_LINKS = (
     ("/dev/stderr", "/proc/self/fd/2"),
 )
 
+PTY = (
+    "/dev/pts",
+    "ptmxmode=666,mode=600,max=32",
+)
+"""Where terminals are made, where one is asked for, and at most how many: each takes memory of the kernel's.
+Each belongs to who made it; there is no group tty inside."""
+
+PTMX = ("/dev/ptmx", "pts/ptmx")
+TTY = "tty"
+"""Of /dev: each process's own controlling terminal, which inside is never the caller's."""
+
 PROC_OPTIONS = "hidepid=2"
 
 PROC_MASKS = (

@@ -202,6 +202,11 @@ class Grace:
 
 
 @record(frozen=True)
+class Pty:
+    """The payload gets a terminal of its own, which the supervisor stands at the other side of."""
+
+
+@record(frozen=True)
 class OutcomeTo:
     """A descriptor or an absolute path."""
 
@@ -266,6 +271,7 @@ if TYPE_CHECKING:
         | CpuTime
         | MaxOutput
         | Grace
+        | Pty
         | OutcomeTo
         | Stats
         | Notify

@@ -37,6 +37,7 @@ from jail.directives import (
     Notify,
     OutcomeTo,
     PassFd,
+    Pty,
     Rlimit,
     Scope,
     Seccomp,
@@ -246,6 +247,7 @@ SHAPES: dict[type, Shape] = dict(
         _plain("cpu-time", CpuTime, form.SOME_MILLISECONDS, once=_only),
         _plain("max-output", MaxOutput, form.number(0, 2**63 - 1), once=_only),
         _plain("grace", Grace, form.MILLISECONDS, once=_only),
+        _plain("pty", Pty, once=_only),
         (
             OutcomeTo,
             Shape(
@@ -372,9 +374,14 @@ class _Reader:
         for kind, what in ((Ids, "ids line"), (Network, "network line"), (Mount, "mount line for the root")):
             if kind not in self.seen:
                 raise SpecError(f"no {what}", "plan")
-        for number, directive in zip(self.lines, self.directives, strict=True):
-            if isinstance(directive, Audit) and Seccomp not in self.seen:
-                raise SpecError("audit: no seccomp line whose calls could be told", "plan", number)
+        devpts = any(isinstance(each, Mount) and each.type == "devpts" for each in self.directives)
+        for asks, given, lack in (
+            (Audit, Seccomp in self.seen, "audit: no seccomp line whose calls could be told"),
+            (Pty, devpts, "pty: no mount line of a devpts to make it in"),
+        ):
+            for number, directive in zip(self.lines, self.directives, strict=True):
+                if isinstance(directive, asks) and not given:
+                    raise SpecError(lack, "plan", number)
         controllers = {
             controller
             for directive in self.directives

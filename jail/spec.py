@@ -96,6 +96,11 @@ class Jail:
     gid: int = 1000
     pass_fds: tuple[int, ...] = ()
     """Descriptors that stay open besides 0, 1 and 2."""
+    pty: bool = False
+    """The payload gets a terminal of its own, as its controlling terminal and descriptors 0, 1 and 2; what it
+    writes to it comes out at stdout, stderr's included, and stdin is typed into it. If stdin is a terminal,
+    that is raw meanwhile. Does not hold back escape sequences, which a terminal that shows the output
+    obeys."""
     allow_weaker: frozenset[str] = frozenset()
     """Limits that need not hold over the whole jail where the host cannot do that; see WEAKER."""
     without: frozenset[str] = frozenset()
@@ -163,6 +168,8 @@ class Jail:
         for field in ("uid", "gid"):
             _whole(field, getattr(self, field), 0, MAX_ID)
         _check_descriptors(self.pass_fds)
+        if self.pty:
+            _check_terminals(self.mounts)
         for field, known in (("allow_weaker", WEAKER), ("without", WITHOUT)):
             words = getattr(self, field)
             if not isinstance(words, frozenset):
@@ -293,6 +300,15 @@ def _check_descriptors(numbers: object) -> None:
         _whole("pass_fds", number, 3, MAX_DESCRIPTOR)
         if numbers.count(number) > 1:
             _refuse("pass_fds", f"{number} stands twice")
+
+
+def _check_terminals(mounts: tuple[Bind | Tmpfs, ...]) -> None:
+    for mount in mounts:
+        first, *rest = _names(mount.target)
+        if first == "dev" and (not rest or rest[0] in ("pts", "ptmx", "tty")):
+            _refuse(
+                "mounts", f"{mount.target!r} would cover the jail's own terminal (pty); leave out one of them"
+            )
 
 
 def _whole(field: str, value: object, least: int, most: int) -> None:

@@ -18,7 +18,8 @@ ONE_IS_AN_ANSWER = ("seccomp diff", "seccomp check")  # as for diff(1): 2 is tro
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`pyjail WORDS…`; the exit status. `run` comes back only by an error: it becomes the jailer."""
+    """`pyjail WORDS…`; the exit status. `run` and `shell` come back only by an error: they become the
+    jailer."""
     return guarded(list(sys.argv[1:] if argv is None else argv), None)
 
 
@@ -31,7 +32,7 @@ def front() -> None:
 
 def guarded(words: list[str], key: tuple[str, str] | None) -> int:
     """Run the words; errors become one or two lines and a status."""
-    is_run = words[:1] in (["run"], ["learn"]) or words[:2] == ["service", "run"]
+    is_run = words[:1] in (["run"], ["shell"], ["learn"]) or words[:2] == ["service", "run"]
     wrong, failed = ((JAIL_FAILED, JAIL_FAILED) if is_run
                      else (USAGE, USAGE) if " ".join(words[:2]) in ONE_IS_AN_ANSWER else (USAGE, FAILED))
     if sys.stdout is None and not is_run:
@@ -108,6 +109,9 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
     if command.name == "run":
         from jail.cli.run import run
         return run(parsed, key)
+    if command.name == "shell":
+        from jail.cli.shell import shell
+        return shell(parsed)
     if command.name == "plan":
         from jail.cli.run import show_plan
         return show_plan(parsed)

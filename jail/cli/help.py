@@ -19,6 +19,10 @@ EXAMPLES = {
         ("What became of it, for a program to read:",
          "pyjail run --outcome result.json -- python3 -c 'print(6 * 7)'"),
     ),
+    "shell": (
+        ("A look around in the default jail; exit or Ctrl-D leaves it:", "pyjail shell"),
+        ("At work in a folder of yours:", "pyjail shell --bind $PWD:/work --cwd /work -- python3"),
+    ),
     "service run": (
         ("One request to a service, its body from a file:",
          "pyjail service run --param name=World hello.js <body >answer"),
@@ -160,7 +164,9 @@ def usage(command: Command) -> str:
 
 def statuses(name: str) -> tuple[tuple[str, str], ...]:
     """The exit statuses of a command and what they mean."""
-    return STATUSES if name == "run" else OTHER_STATUSES.get(name, (("0", "done"), ("2", "wrong usage")))
+    if name in ("run", "shell"):
+        return STATUSES
+    return OTHER_STATUSES.get(name, (("0", "done"), ("2", "wrong usage")))
 
 
 def described(option: Option) -> str:

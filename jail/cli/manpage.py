@@ -38,8 +38,8 @@ def man_page() -> str:
         own = [option for option in command.options if option not in (*RUN_OPTIONS, HELP)]
         for option in own:
             parts += [".RS", *item(option.usage, described(option)), ".RE"]
-    parts += [".SH OPTIONS", "Of \\fBrun\\fR, \\fBplan\\fR, \\fBcompile\\fR and \\fBlearn\\fR. "
-              "They end at the first word that is none, or at \\fB\\-\\-\\fR. "
+    parts += [".SH OPTIONS", "Of \\fBrun\\fR, \\fBshell\\fR, \\fBplan\\fR, \\fBcompile\\fR and "
+              "\\fBlearn\\fR. They end at the first word that is none, or at \\fB\\-\\-\\fR. "
               "A value is the next word or follows \\fB=\\fR."]
     for group in GROUPS:
         parts.append(f".SS {troff(group)}")

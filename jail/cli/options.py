@@ -79,6 +79,8 @@ RUN_OPTIONS = (
     Option("hostname", TEXT, "NAME", PROGRAM, "the host name inside", default="jail"),
     Option("uid", NUMBER, "N", PROGRAM, "the user id inside", default="1000"),
     Option("gid", NUMBER, "N", PROGRAM, "the group id inside", default="1000"),
+    Option("pty", FLAG, "", PROGRAM, "a terminal of its own, as of ssh -t: for interactive programs; what it "
+           "writes, stderr too, goes to stdout"),
     Option("pass-fd", NUMBER, "N", PROGRAM, "keep the open descriptor N, 3 or more; all others are closed",
            repeat=True),
 
@@ -185,6 +187,8 @@ class Command:
 COMMANDS = {command.name: command for command in (
     Command("run", "[--] COMMAND [ARG...]", "run a command in a jail, with the caller's own stdin and stdout",
             (*RUN_OPTIONS, HELP), runs=True),
+    Command("shell", "[--] [COMMAND [ARG...]]", "run a shell, or a command, in a jail at a terminal of its "
+            "own, as run --pty does", (*RUN_OPTIONS, HELP), runs=True),
     Command("plan", "[--] [COMMAND [ARG...]]", "print what run would do, and do nothing",
             (*RUN_OPTIONS, HELP), runs=True),
     Command("compile", "-o FILE [--] COMMAND [ARG...]", "write an executable file that is the jailed command",

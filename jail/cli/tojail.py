@@ -63,8 +63,8 @@ def make_jail(settings: list[Setting]) -> Jail:
             fields[WORDS[name]] = choice(setting) if setting.option.choices else text
         elif name in ("uid", "gid"):
             fields[name] = number(setting, 0, MAX_ID)
-        elif name == "strict":
-            fields["strict"] = True
+        elif name in ("strict", "pty"):
+            fields[name] = True
         elif name == "audit":
             fields["audit"] = "refused"
         elif name == "root":

@@ -168,6 +168,7 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     private_mounts,      /* before the first mount, or ours reach the host */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
     scratch_send,        /* while they are what they were made as */
+    pty_open,            /* the caller's own terminal, if any, is out of reach from here on */
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */

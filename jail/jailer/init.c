@@ -102,8 +102,6 @@ void init_main(int pid)
     harden();
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
     int children = (int)SYS(__NR_signalfd4, -1, &mask, 8, SFD_CLOEXEC | SFD_NONBLOCK);
-    /* As the payload does itself: whoever of the two comes first, an order to its group finds the group. */
-    SYS(__NR_setpgid, pid, pid);
     if (children < 0)
         sys_exit(125);
     reap(); /* of whose end nobody was told yet */

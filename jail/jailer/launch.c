@@ -63,6 +63,11 @@ long say_go(const struct run *run, bool helper, const int *fds, unsigned count)
     return done == -EPIPE || done == -ECONNRESET ? 0 : done;
 }
 
+bool may_run(const struct run *run)
+{
+    return (!run->plan->audit || run->listener >= 0) && !pty_missing(run);
+}
+
 /* Whatever the jail gets to build its root from, while it is already busy with its network. */
 static bool hand_over_sources(struct run *run, struct failure *f)
 {
@@ -93,19 +98,21 @@ static bool wait_for_network(struct run *run, struct failure *f)
     struct parcel said = {.kind = PARCEL_GO};
     int fds[CHANNEL_FDS];
     unsigned count;
-    (void)f;
     while (run->plan->own_network && said.kind != PARCEL_NETWORK) {
         long ready = SYS(__NR_ppoll, wait, COUNT(wait), most == UNSET ? NULL : &t, 0, 8);
         if (ready <= 0 || wait[1].revents || channel_hear(run->control[0], &said, sizeof said, fds, &count) <= 0)
             break;
         if (said.kind == PARCEL_SCRATCH)
             scratch_keep(fds, count);
+        else if (said.kind == PARCEL_PTY && !pty_take(run, fds, count, f))
+            return false;
     }
     return true;
 }
 
 /* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root; the third
- * lets init let the payload go, when the limits are set; where there is an audit, when it has begun (supervise.c). */
+ * lets init let the payload go, when the limits are set; where there is an audit, when it has begun, and where there is a terminal, when we have it
+ * (supervise.c). */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
     struct gates g;
@@ -122,7 +129,7 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
         return false;
     if (run->plan->cpu_ms != UNSET)
         TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
-    if (!run->plan->audit)
+    if (may_run(run))
         TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
     return true;
 }
@@ -144,7 +151,7 @@ static bool let_go(struct run *run, struct failure *f)
 
 bool launch(struct run *run, struct failure *f)
 {
-    return make_channel(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
+    return make_channel(run, f) && terminal_find(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
            ids_reserve(run, f) && relay_start(run, f) && hand_over_sources(run, f) && raise_limits(run, f) &&
            ids_map(run, f) && start_building(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f);
 }

@@ -83,9 +83,8 @@ static void payload(void *unused)
     int errors = run->errors[1];
     long done;
     (void)unused;
-    if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f))
+    if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f) || !pty_control(run, &f))
         give_up(errors, &f, 125);
-    SYS(__NR_setpgid, 0, 0); /* a group of its own in init's session: not a leader, it cannot gain a terminal */
     SYS(__NR_umask, plan->umask);
     signals_reset(run->ignored);
     done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
@@ -106,5 +105,9 @@ long payload_start(struct run *run, int ready)
     start.run = run;
     start.ready = ready;
     /* Memory is shared instead of copied: this process changes none of it and is about to become init. */
-    return spawn(CLONE_VM | SIGCHLD, stack + sizeof stack, NULL, payload, NULL);
+    long pid = spawn(CLONE_VM | SIGCHLD, stack + sizeof stack, NULL, payload, NULL);
+    /* As the payload does itself: whoever of the two comes first, an order to its group finds the group. */
+    if (pid > 0 && !run->plan->pty_line)
+        SYS(__NR_setpgid, pid, pid);
+    return pid;
 }

@@ -189,6 +189,13 @@ static HANDLER(take_listen_fds)
     return true;
 }
 
+static HANDLER(take_pty)
+{
+    (void)f;
+    p->plan->pty_line = p->line;
+    return true;
+}
+
 static HANDLER(take_outcome)
 {
     uint64_t fd;
@@ -252,6 +259,7 @@ static const struct directive directives[] = {
     {"idle-timeout", 1, 1, true, take_idle_timeout},
     {"cpu-time", 1, 1, true, take_cpu_time},
     {"max-output", 1, 1, true, take_max_output},
+    {"pty", 0, 0, true, take_pty},
     {"outcome", 2, 2, true, take_outcome},
     {"stats", 0, 0, true, take_stats},
     {"notify", 0, 0, true, take_notify},

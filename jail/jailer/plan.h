@@ -130,7 +130,7 @@ struct plan {
     int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output;
     unsigned cpu_line;
     bool stats;
-    unsigned notify_line, listen_line; /* 0: not asked for */
+    unsigned notify_line, listen_line, pty_line; /* 0: not asked for */
     int outcome_fd;
     const char *outcome_file;
     unsigned outcome_line;
@@ -155,6 +155,9 @@ void plan_release(struct plan *plan);
 
 /* The cgroup with a controller, or NULL. */
 const struct cgroup *plan_cgroup(const struct plan *plan, const char *controller);
+
+/* Where the terminal is made: the first devpts, or NULL. */
+const struct node *plan_devpts(const struct plan *plan);
 
 /* What the plan's line is about, for messages: a target, a name; "" if nothing fits. */
 const char *plan_object(const struct plan *plan, unsigned line);

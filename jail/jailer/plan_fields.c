@@ -179,6 +179,14 @@ const struct cgroup *plan_cgroup(const struct plan *plan, const char *controller
     return NULL;
 }
 
+const struct node *plan_devpts(const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->node_count; i++)
+        if (plan->nodes[i].kind == NODE_DEVPTS)
+            return &plan->nodes[i];
+    return NULL;
+}
+
 static bool complete(struct parse *p)
 {
     p->line = 0;
@@ -192,6 +200,9 @@ static bool complete(struct parse *p)
     p->line = p->plan->audit_line;
     if (p->plan->audit && p->plan->program_count == 0)
         return refuse(p, "audit: no seccomp line whose calls could be told", NULL);
+    p->line = p->plan->pty_line;
+    if (p->plan->pty_line && !plan_devpts(p->plan))
+        return refuse(p, "pty: no mount line of a devpts to make it in", NULL);
     for (unsigned i = 0; i < p->plan->setting_count; i++) {
         struct setting *s = &p->plan->settings[i];
         p->line = s->line;

@@ -1,5 +1,5 @@
 /* The relay: where a limit on output asks for it, the payload writes to pipes, and a thread for each passes on what
- * comes. A thread may wait for the caller as long as it likes while the supervisor does its other duties, and the
+ * comes; where the payload has a terminal of its own, a thread for each direction. A thread may wait for the caller as long as it likes while the supervisor does its other duties, and the
  * caller's descriptors, which others may share, stay as they are. Bytes are copied: splice(2) would take a slot of the
  * caller's pipe for each small write and fill it with a few bytes. */
 #include "run.h"
@@ -12,8 +12,8 @@
 
 struct stream {
     int fd;       /* what it is to the payload: 0, 1 or 2 */
-    int in, out;  /* our end of the pipe and the caller's descriptor */
-    int payloads; /* the other end, until the payload has it */
+    int in, out;  /* our end of the pipe, or the payload's terminal, and the caller's descriptor */
+    int payloads; /* the pipe's other end, until the payload has it, or -1 */
     bool waiting; /* for somebody to take what has come */
     char data[CHUNK];
     char stack[8192] __attribute__((aligned(16)));
@@ -26,6 +26,9 @@ static struct {
     int64_t left;              /* bytes that may still pass */
     int64_t last_us;           /* when there was output last, or the caller took what there was */
     bool exceeded;
+    bool hung_up;              /* nobody is left at the caller's side of the payload's terminal */
+    int terminal;              /* … and our side of that, or -1 */
+    int connected;             /* eventfd: it is known */
     uint64_t own_file_size[2]; /* RLIMIT_FSIZE of the supervisor, while it is lowered */
     bool lowered;
 } relay;
@@ -90,42 +93,112 @@ static bool pass(struct stream *s, size_t size)
     return good && may == size;
 }
 
-static void run_stream(void *argument)
+/* Until what came has been passed on and no more comes, or nobody takes it any more. */
+static bool run_to_end(struct stream *s)
 {
-    struct stream *s = argument;
+    bool taken = true;
     long n = -EAGAIN; /* somebody else may have read what we were woken for */
-    while ((n > 0 || n == -EAGAIN) && wait_for_more(s)) {
+    while ((n > 0 || n == -EAGAIN) && (taken = wait_for_more(s))) {
         n = sys_read(s->in, s->data, sizeof s->data);
-        if (n > 0 && !pass(s, (size_t)n))
+        if (n > 0 && !(taken = pass(s, (size_t)n)))
             break;
     }
-    if (s->fd == 0) {
-        sys_close(s->out); /* the payload sees the end */
-        return;
-    }
-    sys_close(s->in); /* the payload gets SIGPIPE, as from the caller's own pipe */
+    return taken;
+}
+
+static void end_output(void)
+{
     __atomic_sub_fetch(&relay.running, 1, __ATOMIC_SEQ_CST);
     tell();
 }
 
-static bool wanted(const struct plan *plan)
+static void run_pipe(void *argument)
 {
-    return plan->idle_ms != UNSET || plan->max_output != UNSET;
+    struct stream *s = argument;
+    run_to_end(s);
+    sys_close(s->fd ? s->in : s->out); /* the payload gets SIGPIPE, as from the caller's own pipe, or sees the end */
+    if (s->fd)
+        end_output();
 }
 
-static bool make_stream(int fd, struct failure *f)
+/* The terminal comes later, from the jail's side, or never. */
+static bool find_terminal(struct stream *s)
 {
-    struct stream *s = &relay.streams[relay.count++];
-    int ends[2], callers = (int)SYS(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3);
-    TRY(f, STEP_RELAY, 0, callers);
-    TRY(f, STEP_RELAY, 0, SYS(__NR_pipe2, ends, O_CLOEXEC));
+    struct pollfd known = {.fd = relay.connected, .events = POLLIN};
+    SYS(__NR_ppoll, &known, 1, 0, 0, 8);
+    *(s->fd ? &s->in : &s->out) = relay.terminal;
+    return relay.terminal >= 0;
+}
+
+static void hang_up(void)
+{
+    SET(relay.hung_up, true);
+    tell();
+}
+
+static void run_keys(void *argument)
+{
+    struct stream *s = argument;
+    if (!find_terminal(s))
+        return;
+    bool taken = run_to_end(s);
+    if (terminal_gone())
+        hang_up();
+    else if (taken)
+        pty_say_end();
+}
+
+static void run_screen(void *argument)
+{
+    struct stream *s = argument;
+    if (find_terminal(s) && !run_to_end(s) && !relay_exceeded())
+        hang_up();
+    end_output();
+}
+
+void relay_connect(int terminal)
+{
+    const uint64_t one = 1;
+    relay.terminal = terminal;
+    sys_write(relay.connected, &one, sizeof one);
+}
+
+static bool wanted(const struct plan *plan)
+{
+    return plan->idle_ms != UNSET || plan->max_output != UNSET || plan->pty_line;
+}
+
+/* The caller's descriptor stands for both ends, until it is known what is at the other. */
+static bool add_stream(int fd, struct stream **made, struct failure *f)
+{
+    struct stream *s = *made = &relay.streams[relay.count++];
+    TRY(f, STEP_RELAY, 0, s->in = s->out = (int)SYS(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3));
     s->fd = fd;
-    s->in = fd ? ends[0] : callers;
-    s->out = fd ? callers : ends[1];
-    s->payloads = fd ? ends[1] : ends[0];
+    s->payloads = -1;
+    relay.running += fd != 0;
+    return true;
+}
+
+static bool make_pipe(int fd, struct failure *f)
+{
+    struct stream *s;
+    int ends[2];
+    if (!add_stream(fd, &s, f))
+        return false;
+    TRY(f, STEP_RELAY, 0, SYS(__NR_pipe2, ends, O_CLOEXEC));
+    *(fd ? &s->in : &s->out) = ends[!fd];
+    s->payloads = ends[!!fd];
     if (fd) /* the payload might empty it before us */
         TRY(f, STEP_RELAY, 0, SYS(__NR_fcntl, s->in, F_SETFL, O_NONBLOCK));
     return true;
+}
+
+/* One for each direction. */
+static bool make_terminal(struct failure *f)
+{
+    struct stream *keys, *screen;
+    TRY(f, STEP_RELAY, 0, relay.connected = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+    return add_stream(0, &keys, f) && add_stream(1, &screen, f);
 }
 
 /* A terminal or a socket as stdin is open for writing as a rule, and output that goes there would not be counted. */
@@ -137,7 +210,7 @@ static bool read_only_stdin(struct failure *f)
     if ((flags & O_ACCMODE) == O_RDONLY || S_FORMAT(st.st_mode) == S_REGULAR)
         return true;
     if (S_FORMAT(st.st_mode) == S_SOCKET)
-        return make_stream(0, f);
+        return make_pipe(0, f);
     int again = sys_open(AT_FDCWD, "/proc/self/fd/0", O_RDONLY | O_NOCTTY | O_CLOEXEC, 0);
     TRY(f, STEP_STDIO, 0, again);
     TRY(f, STEP_STDIO, 0, SYS(__NR_dup3, again, 0, 0));
@@ -151,20 +224,21 @@ bool relay_make(struct run *run, struct failure *f)
     if (!wanted(run->plan))
         return true;
     TRY(f, STEP_RELAY, 0, event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+    if (run->plan->pty_line)
+        return make_terminal(f);
     TRY(f, STEP_RELAY, 0, sys_fstat(1, &out));
     TRY(f, STEP_RELAY, 0, sys_fstat(2, &err));
     /* Where both go to the same place, one pipe keeps their order. */
     bool same = out.st_dev == err.st_dev && out.st_ino == err.st_ino;
-    if (!make_stream(1, f) || (!same && !make_stream(2, f)))
+    if (!make_pipe(1, f) || (!same && !make_pipe(2, f)))
         return false;
-    relay.running = relay.count;
     return run->plan->max_output == UNSET || read_only_stdin(f);
 }
 
 /* On the jail's side, where nothing refers to the caller's output from here on. */
 bool relay_enter(struct run *run, struct failure *f)
 {
-    if (!wanted(run->plan))
+    if (!wanted(run->plan) || run->plan->pty_line)
         return true;
     /* The first is stdout, and stderr too where that has none of its own. */
     TRY(f, STEP_RELAY, 0, SYS(__NR_dup3, relay.streams[0].payloads, 2, 0));
@@ -199,10 +273,12 @@ bool relay_start(struct run *run, struct failure *f)
     TRY(f, STEP_RELAY, 0, limit_file_size(plan));
     for (unsigned i = 0; i < relay.count; i++) {
         struct stream *s = &relay.streams[i];
-        sys_close(s->payloads);
-        if (plan->pool) /* so that /dev/stdout and the like can be opened inside */
+        void (*act)(void *) = !plan->pty_line ? run_pipe : s->fd ? run_screen : run_keys;
+        if (!plan->pty_line)
+            sys_close(s->payloads);
+        if (plan->pool && !plan->pty_line) /* so that /dev/stdout and the like can be opened inside */
             TRY(f, STEP_RELAY, 0, SYS(__NR_fchown, s->fd ? s->in : s->out, run->host_uid, run->host_gid));
-        TRY(f, STEP_RELAY, 0, spawn(flags, s->stack + sizeof s->stack, NULL, run_stream, s));
+        TRY(f, STEP_RELAY, 0, spawn(flags, s->stack + sizeof s->stack, NULL, act, s));
     }
     return true;
 }
@@ -221,6 +297,11 @@ void relay_hear(void)
 bool relay_exceeded(void)
 {
     return GET(relay.exceeded);
+}
+
+bool relay_hung_up(void)
+{
+    return GET(relay.hung_up);
 }
 
 bool relay_done(void)

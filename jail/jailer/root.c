@@ -196,7 +196,7 @@ static bool mount_node(struct run *run, int root, struct node *n, struct failure
     if (folder) /* it may cover the folder that we remember */
         forget_nearby();
     sys_close((int)target);
-    if (n->kind == NODE_TMPFS) /* to be sealed, or looked at in the end */
+    if (n->kind == NODE_TMPFS || n->kind == NODE_DEVPTS) /* to be sealed, looked at in the end, opened in */
         n->tree = tree;
     else
         sys_close(tree);

@@ -78,6 +78,7 @@ int execute(struct plan *plan, int argc, char **argv, char **envp)
             call_off(&run, f);
     }
     relay_end();
+    terminal_restore(); /* before anything is told there */
     cgroups_read(&run, &verdict);
     cgroups_remove(&run, false);
     ids_release(&run);

@@ -84,7 +84,8 @@ struct order {
  * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made, with
  * the gates; last, to init, when their limits are set. To the supervisor: the writable folders in memory; that the
  * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
- * told to, that it has stopped; from the payload's helper, the listener of an audited run. */
+ * told to, that it has stopped; from the payload's helper, the listener of an audited run. Before that, where the payload has a
+ * terminal, both sides of it. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,
@@ -93,7 +94,8 @@ enum parcel_kind {
     PARCEL_FAREWELL,
     PARCEL_GONE,
     PARCEL_STOPPED,
-    PARCEL_LISTENER
+    PARCEL_LISTENER,
+    PARCEL_PTY
 };
 
 struct parcel {
@@ -182,16 +184,37 @@ long spawn(unsigned long flags, void *stack_top, int *tid, void (*act)(void *), 
 bool network_begin(struct run *run, struct failure *f);
 bool network_join(struct run *run, struct failure *f);
 
-/* relay.c: does nothing where the plan has no limit on output */
+/* relay.c: does nothing where the plan has no limit on output and no pty */
 bool relay_make(struct run *run, struct failure *f);  /* before the clone */
 bool relay_enter(struct run *run, struct failure *f); /* the jail's side */
 bool relay_start(struct run *run, struct failure *f); /* in the supervisor, after the clone */
 int relay_event(void);                                /* readable when there is news; -1 without a relay */
 void relay_hear(void);
 bool relay_exceeded(void);
+bool relay_hung_up(void);                             /* nobody is left at the other side of the payload's terminal */
 bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
 int64_t relay_idle_since(void);
 void relay_end(void);
+void relay_connect(int terminal);                     /* our side of the payload's, or -1: it has none */
+
+/* pty.c: does nothing where the plan has none */
+bool pty_open(struct run *run, struct failure *f);    /* the jail's side */
+bool pty_control(const struct run *run, struct failure *f); /* the payload itself: its session or group */
+bool pty_take(const struct run *run, const int *fds, unsigned count, struct failure *f); /* the supervisor */
+bool pty_missing(const struct run *run);              /* … has not got it yet */
+bool pty_heed(int signal, bool from_terminal);        /* whether the signal was for the terminal */
+void pty_resume(void);
+void pty_say_end(void);
+void pty_leave(void);
+
+/* terminal.c: the caller's, in the supervisor */
+struct winsize;
+bool terminal_find(const struct run *run, struct failure *f); /* before the clone */
+long terminal_liken(int pty);                         /* the jail's side */
+void terminal_size(struct winsize *size);
+void terminal_raw(void);
+void terminal_restore(void);
+bool terminal_gone(void);
 
 /* manager.c: each does nothing where the plan does not ask for it */
 bool manager_sockets(struct run *run, char **envp, struct failure *f); /* adds to what is passed */
@@ -213,6 +236,7 @@ int64_t cputime_next(const struct run *run);
 
 /* launch.c, supervise.c, outcome.c, stats.c */
 bool launch(struct run *run, struct failure *f);
+bool may_run(const struct run *run); /* nothing that the supervisor has to hear or serve is missing */
 long say_go(const struct run *run, bool helper, const int *fds, unsigned count);
 void supervise(struct run *run, struct verdict *v);
 enum ending outcome_ending(const struct run *run, const struct verdict *v);
@@ -240,6 +264,7 @@ uint64_t signals_ignored(void);
 int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
 void signals_serve(void);                 /* block all, and have the kernel reap the children */
 void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
+void signals_before_death(void (*act)(void)); /* by any signal that we do not take */
 
 /* run.c */
 int64_t clock_us(void);

@@ -39,6 +39,7 @@
     X(STEP_NODE, "node", "make")                                                \
     X(STEP_SEAL, "seal", "make the root read-only")                             \
     X(STEP_PIVOT, "pivot", "change to the new root")                            \
+    X(STEP_PTY, "pty", "open a terminal for the jail")                          \
     X(STEP_CGROUP_NS, "cgroup-namespace", "create the cgroup namespace")        \
     X(STEP_HOSTNAME, "hostname", "set the host name")                           \
     X(STEP_LOOPBACK, "loopback", "bring the loopback interface up")             \

@@ -66,7 +66,7 @@ static void end_now(struct watch *w, enum cause cause)
 }
 
 /* A polite end now, the certain one after the grace. */
-static void end_soon(struct watch *w, enum cause cause)
+static void end_soon(struct watch *w, enum cause cause, int signal)
 {
     blame(w, cause);
     if (w->kill_at != NEVER || w->leave_at != NEVER)
@@ -76,7 +76,7 @@ static void end_soon(struct watch *w, enum cause cause)
         return;
     }
     manager_stopping(w->run);
-    order(w, SIGTERM, THE_PAYLOAD);
+    order(w, signal, THE_PAYLOAD);
     order(w, SIGCONT, EVERYONE); /* a stopped payload could not even die of it */
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
 }
@@ -85,6 +85,7 @@ static void end_soon(struct watch *w, enum cause cause)
 static void stop_ourselves(struct watch *w)
 {
     w->stopping = false;
+    terminal_restore();
     SYS(__NR_kill, SYS_0(__NR_getpid), SIGSTOP);
 }
 
@@ -97,7 +98,7 @@ static void heed(struct watch *w, int signal)
     case SIGHUP:
     case SIGQUIT:
         w->verdict->asked_to_end = true;
-        end_soon(w, BY_ITSELF);
+        end_soon(w, BY_ITSELF, SIGTERM);
         break;
     case SIGTSTP:
         stop_ourselves(w);
@@ -109,7 +110,7 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
     switch (signal) {
     case SIGTERM:
         w->verdict->asked_to_end = true;
-        end_soon(w, BY_ITSELF);
+        end_soon(w, BY_ITSELF, SIGTERM);
         break;
     case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
         order(w, SIGSTOP, EVERYONE);
@@ -118,9 +119,11 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
     case SIGCONT:
         order(w, signal, EVERYONE);
         w->stopping = false;
+        pty_resume();
         break;
     default: /* a key press is for the whole foreground group, a kill(2) for one process */
-        order(w, signal, from_terminal ? ITS_GROUP : THE_PAYLOAD);
+        if (!pty_heed(signal, from_terminal))
+            order(w, signal, from_terminal ? ITS_GROUP : THE_PAYLOAD);
     }
 }
 
@@ -173,13 +176,13 @@ static void check_clock(struct watch *w)
         check_memory(w);
     if (now >= w->timeout_at) {
         w->timeout_at = NEVER;
-        end_soon(w, BY_TIMEOUT);
+        end_soon(w, BY_TIMEOUT, SIGTERM);
     }
     if (now >= w->idle_at) { /* unless there was output meanwhile, of which nobody has woken us */
         w->idle_at = w->verdict->known ? NEVER : relay_idle_since() + w->run->plan->idle_ms * 1000;
         if (now >= w->idle_at) {
             w->idle_at = NEVER;
-            end_soon(w, BY_IDLE_TIMEOUT);
+            end_soon(w, BY_IDLE_TIMEOUT, SIGTERM);
         }
     }
     if (now >= w->cpu_at) {
@@ -242,6 +245,11 @@ static void hear_init(struct watch *w)
             cgroups_remove(w->run, true);
         } else if (said.kind == PARCEL_STOPPED && w->stopping) {
             stop_ourselves(w);
+        } else if (said.kind == PARCEL_PTY) {
+            if (!pty_take(w->run, fds, count, &w->verdict->failure))
+                kill_all(w);
+            else if (may_run(w->run))
+                say_go(w->run, false, NULL, 0);
         } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
             w->run->listener = fds[0];
             w->run->payload = said.payload;
@@ -249,12 +257,6 @@ static void hear_init(struct watch *w)
         }
     } while (n > 0 || n == -ECONNRESET);
     w->silent = n == 0;
-}
-
-/* Whether init has been told to let the payload go: with an audit, once we have the listener. */
-static bool may_run(const struct run *run)
-{
-    return !run->plan->audit || run->listener >= 0;
 }
 
 /* One at a time, however many there are: signals and the clock come between. */
@@ -292,6 +294,8 @@ static void hear_relay(struct watch *w)
     relay_hear();
     if (relay_exceeded())
         end_now(w, BY_OUTPUT);
+    if (relay_hung_up())
+        end_soon(w, BY_ITSELF, SIGHUP);
 }
 
 /* Nothing runs any more, and what it has put out has been passed on. */
@@ -349,6 +353,7 @@ void supervise(struct run *run, struct verdict *v)
         if (wait[ON_INIT].revents) {
             w.ended = true;
             wait[ON_INIT].fd = -1;
+            pty_leave();
             if (w.stopping && !over(&w)) /* it has ended instead, and only we are left to stop */
                 stop_ourselves(&w);
         }

@@ -23,8 +23,8 @@ NOT_REACHED = {
     "landlock": "only where the kernel has Landlock, or the plan requires it",
     "seal": "only with a read-only root of tmpfs",
 }
-AUDIT_ONLY = {"audit", "listener"}
-AUDIT = [pytest.param((), id="unaudited"), pytest.param(("--audit",), id="audited")]
+MORE_ONLY = {"audit", "listener", "pty"}
+MORE = [pytest.param((), id="plain"), pytest.param(("--audit", "--pty"), id="audited-at-a-terminal")]
 
 
 def steps(program: Path) -> list[str]:
@@ -54,18 +54,18 @@ def attempt(
     return result.returncode, json.loads(text) if text else {}, marker.exists()
 
 
-@pytest.mark.parametrize("audit", AUDIT)
+@pytest.mark.parametrize("more", MORE)
 def test_without_a_fault_it_runs(
-    pyjail: Launcher, faulty: Path, place: Path, audit: tuple[str, ...]
+    pyjail: Launcher, faulty: Path, place: Path, more: tuple[str, ...]
 ) -> None:
     """The check of all others: the marker does appear."""
-    status, outcome, ran = attempt(pyjail, faulty, place, "", *audit)
+    status, outcome, ran = attempt(pyjail, faulty, place, "", *more)
     assert (status, ran, outcome["status"]) == (0, True, "exited")
 
 
-@pytest.mark.parametrize("audit", AUDIT)
+@pytest.mark.parametrize("more", MORE)
 def test_every_step_that_fails_keeps_the_payload_from_running(
-    pyjail: Launcher, faulty: Path, place: Path, audit: tuple[str, ...]
+    pyjail: Launcher, faulty: Path, place: Path, more: tuple[str, ...]
 ) -> None:
     names = steps(faulty)
     assert len(names) > 20
@@ -74,10 +74,10 @@ def test_every_step_that_fails_keeps_the_payload_from_running(
     for step in names:
         if step in NOT_REACHED or (step in ROOT_ONLY and not pyjail.user.is_root):
             continue
-        if step in AUDIT_ONLY and not audit:
+        if step in MORE_ONLY and not more:
             continue
         (place / "outcome").unlink(missing_ok=True)
-        status, outcome, ran = attempt(pyjail, faulty, place, step, *audit)
+        status, outcome, ran = attempt(pyjail, faulty, place, step, *more)
         error = outcome.get("error")
         told = error.get("step") if isinstance(error, dict) else None
         # The command itself failing is 126, and where the outcome cannot be written there is none to read.

@@ -88,6 +88,8 @@ def plans(draw: st.DrawFn) -> Plan:
     if any(isinstance(one, d.Seccomp) for one in once):
         once += draw(st.lists(st.builds(d.Audit, st.sampled_from(("refused", "all"))), max_size=1))
     many = draw(st.lists(st.one_of(MANY), max_size=12))
+    if any(isinstance(one, d.Mount) and one.type == "devpts" for one in many):
+        once += draw(st.lists(st.just(d.Pty()), max_size=1))
     return Plan((*first, *once, *many, *draw(st.sampled_from(((), CGROUP)))))
 
 
@@ -238,6 +240,8 @@ WRONG_LINES = (
     "argv a\tb",
     "argv \x7f",
     "\t",
+    "pty",
+    "pty 1",
 )
 TWICE = (
     "cgroup v1 memory /sys /",
@@ -262,6 +266,7 @@ TWICE = (
 RIGHT_LINES = (
     *TWICE,
     "seccomp x 0000000000000000\naudit refused",
+    "pty\nmount devpts /dev/pts - \\000",
     "argv \\000",
     "argv \\101",
     "scope /bin/call\nscope call\nscope call",
