@@ -67,29 +67,29 @@ class Request:
 
     def to_json(self) -> bytes:
         """What is read from descriptor 4. Raises SpecError where it is too large."""
+        try:
+            json.dumps(self.params, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SpecError(f"cannot be written as JSON: {error}", "params") from None
         headers: dict[str, str] = {}
         for name, value in self.headers:
             name = name.lower()
             headers[name] = headers[name] + JOINED.get(name, ", ") + value if name in headers else value
-        try:
-            text = json.dumps(
-                {
-                    "v": VERSION,
-                    "id": self.id,
-                    "method": self.method,
-                    "url": self.url,
-                    "path": self.path,
-                    "headers": headers,
-                    "params": self.params,
-                    "env": self.variables(),
-                    "remote": self.remote,
-                    "deadline_ms": self.deadline_ms,
-                },
-                separators=(",", ":"),
-                allow_nan=False,
-            )
-        except (TypeError, ValueError, RecursionError) as error:
-            raise SpecError(f"cannot be written as JSON: {error}", "params") from None
+        text = json.dumps(
+            {
+                "v": VERSION,
+                "id": self.id,
+                "method": self.method,
+                "url": self.url,
+                "path": self.path,
+                "headers": headers,
+                "params": self.params,
+                "env": self.variables(),
+                "remote": self.remote,
+                "deadline_ms": self.deadline_ms,
+            },
+            separators=(",", ":"),
+        )
         if len(text) > MAX_REQUEST:
             raise SpecError(f"{len(text)} bytes of JSON are more than {MAX_REQUEST}", "request")
         return text.encode()

@@ -23,6 +23,7 @@ from jail.services.languages import (
 )
 from jail.services.settings import Settings, read_settings
 from jail.spec import Bind, Jail
+from rlimits import INFINITY
 
 TIMEOUT = 10.0
 """Seconds of wall time, where nothing else is said."""
@@ -62,7 +63,7 @@ class Service:
     def deadline_ms(self) -> int | None:
         """How long a request may take, in milliseconds; None: no limit."""
         seconds = self.jail.limits.timeout
-        return None if seconds is None or seconds == float("inf") else int(seconds * 1000)
+        return None if seconds is None or seconds == INFINITY else int(seconds * 1000)
 
     @classmethod
     def load(
