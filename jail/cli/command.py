@@ -118,6 +118,9 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
     if command.name == "compile":
         from jail.cli.compile import compile_jail
         return compile_jail(parsed)
+    if command.name == "unit":
+        from jail.cli.unit import unit
+        return unit(parsed)
     if command.name == "learn":
         from jail.cli.learn import learn_policy
         return learn_policy(parsed)

@@ -153,6 +153,20 @@ FORMAT = Option("format", CHOICE, "|".join(FORMATS), RESULT, "the form: bpf, str
                 default="bpf", in_config=False)
 MERGE = Option("merge", FILE, "FILE", RESULT, "start from what FILE, an earlier result, already allows",
                repeat=True, in_config=False)
+TYPES = ("exec", "notify", "simple", "oneshot")
+TYPE = Option("type", CHOICE, "|".join(TYPES), RESULT, "when systemd takes it for started; notify where the "
+              "jail is compiled with --notify", choices=TYPES, default="notify or exec", in_config=False)
+RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "always")
+RESTART = Option("restart", CHOICE, "|".join(RESTARTS), RESULT, "when it is started again", choices=RESTARTS,
+                 default="on-failure", in_config=False)
+UNIT_USER = Option("user", TEXT, "NAME", RESULT, "the ordinary user who starts it, who has compiled it",
+                   default="the file's owner", in_config=False)
+SESSION = Option("session", FLAG, "", RESULT, "for the user's own service manager (systemctl --user)",
+                 in_config=False)
+SOCKET = Option("socket", TEXT, "ADDRESS", RESULT, "print the socket unit instead, which listens at a port, "
+                "HOST:PORT, /path or @name", in_config=False)
+ACCEPT = Option("accept", FLAG, "", RESULT, "a run for each connection, which is its stdin and stdout; "
+                "without, the jail gets the listening socket (--listen-fds)", in_config=False)
 MAN = Option("man", FLAG, "", RESULT, "as a man page, in troff", in_config=False)
 
 
@@ -193,6 +207,8 @@ COMMANDS = {command.name: command for command in (
             (*RUN_OPTIONS, HELP), runs=True),
     Command("compile", "-o FILE [--] COMMAND [ARG...]", "write an executable file that is the jailed command",
             (OUTPUT, *RUN_OPTIONS, HELP), runs=True),
+    Command("unit", "FILE", "print the systemd unit that runs a compiled jail",
+            (TYPE, RESTART, UNIT_USER, SESSION, SOCKET, ACCEPT, HELP)),
     Command("learn", "-o FILE.toml [--] COMMAND [ARG...]", "run a command as run does, and write a policy "
             "of the system calls that it made; further runs into the same file add up",
             (OUTPUT, MERGE, *RUN_OPTIONS, HELP), runs=True),

@@ -66,11 +66,25 @@ static long reserve(struct run *run)
     return -EAGAIN;
 }
 
+/* Whether id 0 here is the host's: only where no user namespace is around us are all ids mapped. */
+static bool is_hosts_root(void)
+{
+    static const char all[] = "4294967295\n";
+    char map[64];
+    int fd = sys_open(AT_FDCWD, "/proc/self/uid_map", O_RDONLY | O_CLOEXEC, 0);
+    long n = fd < 0 ? fd : sys_read(fd, map, sizeof map);
+    if (fd >= 0)
+        sys_close(fd);
+    return n < (long)sizeof all - 1 || memcmp(map + n - (sizeof all - 1), all, sizeof all - 1) == 0;
+}
+
 bool ids_reserve(struct run *run, struct failure *f)
 {
     run->host_uid = (unsigned)SYS_0(__NR_geteuid);
     run->host_gid = (unsigned)SYS_0(__NR_getegid);
     run->id_lock = -1;
+    /* Made for an ordinary user and started by root, it would run as root. */
+    TRY(f, STEP_IDS, run->plan->ids_line, !run->plan->pool && run->host_uid == 0 && is_hosts_root() ? -EPERM : 0);
     if (run->plan->pool)
         TRY(f, STEP_UID_POOL, run->plan->ids_line, reserve(run));
     return true;

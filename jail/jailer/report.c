@@ -29,6 +29,8 @@ static const char *namespace_hint(int error)
     if (error == ENOSPC || error == EUSERS)
         return "the host's limit on namespaces is reached or 0: sysctl -w user.max_user_namespaces=15000 (and max_net_, "
                "max_pid_, max_mnt_namespaces)";
+    if (error == EROFS)
+        return "/proc is read-only around us (within a jail or container): jails are made where a writable one is mounted";
     if (error != EPERM && error != EACCES)
         return NULL;
     if (knob("/proc/sys/kernel/unprivileged_userns_clone") == '0')
@@ -161,8 +163,13 @@ const char *report_hint(const struct failure *f)
         return "files of a writable bind are made to belong to the jail by an idmapped mount, which this kernel or file "
                "system does not offer: run as the folder's owner instead of root, or bind a folder on ext4, xfs, btrfs or "
                "tmpfs";
+    case STEP_IDS:
+        return "the plan was made for an ordinary user: start it as that user (User= of a systemd unit), or make it again as "
+               "root";
     case STEP_UID_POOL:
-        return f->error == EAGAIN ? "all ids of the pool are in use by live runs" : "/run must be writable for root";
+        return f->error == EAGAIN  ? "all ids of the pool are in use by live runs"
+               : f->error == EPERM ? "it belongs to another user, who may not write in /run: remove it"
+                                   : "/run must be writable for root";
     case STEP_CGROUP:
     case STEP_CGROUP_SET:
     case STEP_CGROUP_JOIN:

@@ -16,6 +16,7 @@
     X(STEP_OUTCOME, "outcome", "write the outcome to")                          \
     X(STEP_COMMAND, "command", "prepare the command")                           \
     X(STEP_SIGNALS, "signals", "take over signals")                             \
+    X(STEP_IDS, "ids", "let the jail have its caller's ids, who is root")        \
     X(STEP_UID_POOL, "uid-pool", "reserve a user id for this run with")         \
     X(STEP_SOURCE, "source", "open the source")                                 \
     X(STEP_OWNER, "owner", "map the owner of")                                  \

@@ -246,3 +246,19 @@ def test_it_cannot_be_written(pyjail, words):
     r = pyjail.run(*words)
     assert r.returncode not in (0, 126, 127)
     assert b"Traceback" not in r.stderr and r.stderr
+
+
+def test_root_does_not_run_as_itself_in_a_jail_of_another(pyjail, ordinary_pyjail, root_pyjail, place):
+    """Made for its maker's ids, which of root's are those of the host."""
+    path = place / "own.jail"
+    r = pyjail.run("compile", "-o", path, "--", "/usr/bin/id", "-u")
+    assert r.returncode == 0, r.stderr
+    if pyjail.user.is_root:
+        assert pyjail.run(program=path).stdout == b"1000\n"
+        return
+    r = root_pyjail.run(program=path)
+    assert (r.returncode, r.stdout) == (125, b"")
+    assert b"cannot let the jail have its caller's ids, who is root" in r.stderr
+    # Root of a user namespace is nobody's root.
+    r = ordinary_pyjail.run("--map-root-user", path, program="/usr/bin/unshare")
+    assert (r.returncode, r.stdout) == (0, b"1000\n"), r.stderr
