@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jail.host import Host
     from jail.outcome import Outcome
     from jail.plan import Plan
+    from jail.pool import Pool
     from jail.process import Process, TimeoutExpired, run, start
     from jail.remote import call
     from jail.spec import Bind, Jail, Tmpfs
@@ -55,6 +56,7 @@ __all__ = [
     "Outcome",
     "PayloadFailed",
     "Plan",
+    "Pool",
     "Process",
     "RemoteError",
     "SpecError",
@@ -67,6 +69,7 @@ __all__ = [
     "confine",
     "run",
     "run_async",
+    "runners",
     "start",
     "start_async",
 ]
@@ -89,6 +92,7 @@ _HOMES = {
     "jail.host": ("Host",),
     "jail.outcome": ("Outcome",),
     "jail.plan": ("Plan",),
+    "jail.pool": ("Pool",),
     "jail.process": ("Process", "TimeoutExpired", "run", "start"),
     "jail.remote": ("call",),
     "jail.spec": ("Bind", "Jail", "Tmpfs"),
@@ -99,11 +103,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "runners":  # a module of its own: this binds it
+        return importlib.import_module("jail.runners")
     home = next((home for home, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'jail' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+import select
+import time
+from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -16,7 +18,19 @@ from jail.capture import MAX_OUTPUT, PIECE, Capture, Feed
 from jail.errors import LaunchError, SpecError, UnsupportedError
 from jail.outcome import Outcome
 from jail.spec import Jail
-from jail.started import Started, begin, checked_streams, decoded, encoded, outcome_with, text_form
+from jail.started import (
+    Begun,
+    Place,
+    Started,
+    Wait,
+    Wanted,
+    beginning,
+    checked_streams,
+    decoded,
+    encoded,
+    outcome_with,
+    text_form,
+)
 from jail.streams import HasFileno, Stream
 
 try:
@@ -201,10 +215,22 @@ async def _feed(feed: Feed) -> None:
             await anyio.wait_writable(feed.descriptor)
 
 
+async def _begin(steps: Generator[Wait, None, Begun]) -> Begun:
+    try:
+        while True:
+            descriptor, events, deadline = next(steps)
+            with anyio.move_on_after(max(0.0, deadline - time.monotonic())):
+                await (anyio.wait_writable if events & select.POLLOUT else anyio.wait_readable)(descriptor)
+    except StopIteration as stop:
+        return cast(Begun, stop.value)
+    finally:
+        steps.close()
+
+
 async def start_async(
     argv: Sequence[str | bytes],
     *,
-    jail: Jail | None = None,
+    jail: Jail | Place | None = None,
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
@@ -216,7 +242,8 @@ async def start_async(
     async with await jail.start_async(["cat"], stdin=PIPE, stdout=PIPE) as process: ...
     """
     await checkpoint()
-    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors, env)
+    wanted = Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {})
+    running, ends = await _begin(beginning(jail, wanted))
     process = AsyncProcess._of(argv, running)
     process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
     process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None
@@ -227,7 +254,7 @@ async def start_async(
 async def run_async(
     argv: Sequence[str | bytes],
     *,
-    jail: Jail | None = None,
+    jail: Jail | Place | None = None,
     stdin: Stream = None,
     input: Any = None,  # noqa: A002 - as in subprocess.run
     stdout: Stream = None,

@@ -13,7 +13,18 @@ from jail.capture import MAX_OUTPUT, Capture, Feed, exchange
 from jail.errors import LaunchError, SpecError
 from jail.outcome import Outcome
 from jail.spec import Jail
-from jail.started import HOSTILE, Started, begin, checked_streams, decoded, encoded, outcome_with, text_form
+from jail.started import (
+    HOSTILE,
+    Place,
+    Started,
+    Wanted,
+    begin,
+    checked_streams,
+    decoded,
+    encoded,
+    outcome_with,
+    text_form,
+)
 from jail.streams import HasFileno, Stream
 
 TimeoutExpired = subprocess.TimeoutExpired
@@ -115,7 +126,7 @@ class Process(Started):
 def start(
     argv: Sequence[str | bytes],
     *,
-    jail: Jail | None = None,
+    jail: Jail | Place | None = None,
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
@@ -127,11 +138,11 @@ def start(
 ) -> Process:
     """Start a command in a jail and return at once.
 
-    `argv` is the command, looked up in the jail's PATH, and its arguments. `jail` is the default jail if left
-    out. The streams are None for the caller's own, PIPE, DEVNULL, a descriptor or an open file or socket;
-    STDOUT as stderr. `descriptors` are files, sockets or descriptors that the command gets besides, by their
-    number there, from 3 on; `env` are variables of this run besides the jail's. With `text`, `encoding`
-    (UTF-8) or `errors` (`replace`) the pipes are text.
+    `argv` is the command, looked up in the jail's PATH, and its arguments. `jail` is a Jail or a Pool, the
+    default jail if left out. The streams are None for the caller's own, PIPE, DEVNULL, a descriptor or an
+    open file or socket; STDOUT as stderr. `descriptors` are files, sockets or descriptors that the command
+    gets besides, by their number there, from 3 on; `env` are variables of this run besides the jail's. With
+    `text`, `encoding` (UTF-8) or `errors` (`replace`) the pipes are text.
 
     The jail ends with this process, however that ends.
 
@@ -140,7 +151,7 @@ def start(
     be executed is an outcome with exit code 126 or 127.
     """
     form = text_form(text, encoding, errors)
-    running, ends = begin(argv, jail, (stdin, stdout, stderr), descriptors, env)
+    running, ends = begin(jail, Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {}))
     process = Process._of(argv, running)
     process._exchange = None
     process._text = form
@@ -154,7 +165,7 @@ def start(
 def run(
     argv: Sequence[str | bytes],
     *,
-    jail: Jail | None = None,
+    jail: Jail | Place | None = None,
     stdin: Stream = None,
     input: Any = None,  # noqa: A002 - as in subprocess.run
     stdout: Stream = None,

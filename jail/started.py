@@ -7,9 +7,10 @@ import os
 import select
 import signal
 import threading
+import time
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 from jail import spawn
 from jail.errors import LaunchError, SpecError
@@ -129,31 +130,75 @@ class Started:
         return f"<{type(self).__name__} {self.pid} {list(self.args)!r}: {ended or 'running'}>"
 
 
-def begin(
-    argv: Sequence[str | bytes],
-    jail: Jail | None,
-    streams: tuple[Stream, Stream, Stream],
-    descriptors: Mapping[int, int | HasFileno] | None,
-    env: Mapping[str, str] | None,
-) -> tuple[spawn.Running, Ends]:
-    """Start a jail; the caller's ends of its pipes."""
-    check_argv(argv)
-    jail = jail if jail is not None else DEFAULT
-    if not isinstance(jail, Jail):
-        raise SpecError(f"expected a Jail, got {jail!r}", "jail")
-    more = passed(descriptors or {}, "descriptors")
-    more |= passed({number: number for number in jail.pass_fds if number not in more}, "pass_fds")
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a command is to have, besides its jail: its words, streams, descriptors by their number there, and
+    variables."""
+
+    argv: Sequence[str | bytes]
+    streams: tuple[Stream, Stream, Stream]
+    descriptors: Mapping[int, int | HasFileno]
+    env: Mapping[str, str]
+
+
+Begun = tuple[spawn.Running, Ends]
+Wait = tuple[int, int, float]
+"""A descriptor, what is waited for there (POLLIN or POLLOUT), and until when at most (time.monotonic)."""
+
+
+@runtime_checkable
+class Place(Protocol):
+    """What can stand where a Jail is expected: jails that were made ahead."""
+
+    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
+        """Start a command; says what it has to wait for, so that threads and event loops can do it alike."""
+
+
+def begin(jail: Jail | Place | None, wanted: Wanted) -> Begun:
+    """Start a jail, or take one; the caller's ends of its pipes."""
+    steps = beginning(jail, wanted)
+    try:
+        while True:
+            descriptor, events, deadline = next(steps)
+            poll = select.poll()
+            poll.register(descriptor, events)
+            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    except StopIteration as stop:
+        return cast(Begun, stop.value)
+    finally:
+        steps.close()
+
+
+def beginning(jail: Jail | Place | None, wanted: Wanted) -> Generator[Wait, None, Begun]:
+    """The steps of `begin`."""
+    check_argv(wanted.argv)
+    if jail is None or isinstance(jail, Jail):
+        return begin_new(jail or DEFAULT, wanted)
+    if isinstance(jail, Place):
+        return (yield from jail.beginning(wanted))
+    raise SpecError(f"expected a Jail or a Pool, got {jail!r}", "jail")
+
+
+def begin_new(jail: Jail, wanted: Wanted) -> Begun:
+    """Start a jail that is made for it."""
+    more = all_passed(jail, wanted)
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))
-    plan = with_variables(plan_text(jail), env or {})
-    ends = Ends(*streams)
+    plan = with_variables(plan_text(jail), wanted.env)
+    ends = Ends(*wanted.streams)
     try:
-        running = spawn.launcher.start(plan, argv, ends.theirs | more)
+        running = spawn.launcher.start(plan, wanted.argv, ends.theirs | more)
     except BaseException:
         ends.close_all()
         raise
     ends.close_theirs()
     return running, ends
+
+
+def all_passed(jail: Jail, wanted: Wanted) -> dict[int, int]:
+    """The descriptors from 3 on, by their number in the jail. Raises SpecError."""
+    more = passed(wanted.descriptors, "descriptors")
+    return more | passed({number: number for number in jail.pass_fds if number not in more}, "pass_fds")
 
 
 def found(running: spawn.Running, exceeded: bool) -> Outcome | LaunchError:

@@ -228,3 +228,28 @@ except jail.UnsupportedError as error:
         "remedy": "pip install 'pyjail-linux[anyio]'",
         "sync": True,
     }
+
+
+@pytest.mark.parametrize("runner", ["python", "node"])
+def test_pools(found: Any, runner: str) -> None:
+    """Jails that wait for their one job, also more than wait, and a job that is cancelled."""
+    code = {"python": "import sys; sys.stdout.write(input())", "node": "process.stdin.pipe(process.stdout)"}
+    assert found(f"""
+code = {code[runner]!r}
+outs = []
+with jail.Pool(Jail(), 2, runner=jail.runners.{runner}()) as pool:
+    async def one():
+        done = await pool.run_async(["a"], code=code, input="x", capture_output=True, text=True)
+        outs.append(done.stdout)
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(one)
+    async with await pool.start_async(["a"], code=code, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        await process.stdin.send(b"y\\n")
+        out = await process.stdout.receive()
+        process.kill()
+    with anyio.move_on_after(0.3) as scope:
+        await pool.run_async(["a"], code="while (1) 0" if {runner!r} == "node" else "while 1: 0", input=b"",
+                             capture_output=True)
+answer(outs=outs, out=out.decode().strip(), cancelled=scope.cancelled_caught, left=left_over())
+""") == {"outs": ["x"] * 5, "out": "y", "cancelled": True, "left": None}

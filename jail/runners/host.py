@@ -1,0 +1,168 @@
+"""In the jail: import what was asked for, wait for one job, be it.
+
+Given to `python3 -I -c`, so that no file of it has to be there. Nothing is imported for its own sake that an
+interpreter does not have at its start, but `_socket`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Sequence
+    from typing import Any
+
+FEW, MOST = 16, 253  # the sizes that a job begins with; SCM_MAX_FD
+
+
+def stamp(path: str) -> object:
+    """What changes when a file does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def files() -> set[str]:
+    """What the modules, and the interpreter, were read from; those that are part of it have no file."""
+    read = {
+        getattr(module, "__file__", None)
+        for module in list(sys.modules.values())
+        if getattr(getattr(module, "__spec__", None), "origin", None) != "frozen"
+    }
+    return {sys.executable} | {path for path in read if isinstance(path, str)}
+
+
+def wait(channel: socket, imports: Sequence[str]) -> tuple[list[bytes], bytes | None, bool]:
+    """The job: its words, its text or None, and whether it came with streams, which are in their places."""
+    import fcntl  # noqa: F401 - for `place`
+    import gc
+    import io  # noqa: F401 - for `stream`
+
+    try:
+        for name in imports:
+            __import__(name)
+    except BaseException as error:
+        channel.sendall(f"e{type(error).__name__}: {error}".encode(errors="replace"))
+        raise SystemExit(1) from None
+    stamps = [(path, stamp(path)) for path in files()]
+    for number in range(3):  # so that none of what it takes is done for the first time later
+        stream(number, getattr(sys, ("stdin", "stdout", "stderr")[number]))
+    gc.collect()
+    gc.freeze()  # what is there by now stays
+    channel.send(b"r")
+    first, given, _, _ = channel.recvmsg(1 << 16, 24 + 4 * MOST)
+    if not first:
+        os._exit(0)
+    descriptors = [
+        int.from_bytes(data[at : at + 4], sys.byteorder)
+        for _, _, data in given for at in range(0, len(data) // 4 * 4, 4)
+    ]
+    text = bytearray(first)
+
+    def more(size: int) -> None:
+        while len(text) < size:
+            part = channel.recv(size - len(text))
+            if not part:
+                os._exit(0)
+            text.extend(part)
+
+    more(FEW)
+    head, code = int(text[:8], 16), int(text[8:FEW], 16)
+    more(FEW + head + code)
+    kind, numbers, variables, *words = bytes(text[FEW : FEW + head]).split(b"\0")
+    places = [int(number) for number in numbers.split(b",") if number]
+    if len(places) != len(descriptors):
+        os._exit(0)
+    changed = any(stamp(path) != known for path, known in stamps)
+    channel.send(b"s" if changed else b"a")
+    if changed:
+        os._exit(0)
+    channel.close()
+    for variable in words[: int(variables)]:
+        key, _, value = variable.partition(b"=")
+        os.environb[key] = value
+    program = bytes(text[FEW + head :]) if kind == b"code" else None
+    return words[int(variables) :], program, place(descriptors, places)
+
+
+def place(descriptors: Sequence[int], numbers: Sequence[int]) -> bool:
+    """Put the descriptors where they are wanted; whether there were any."""
+    if not numbers:
+        return False
+    import fcntl
+
+    top = max(numbers) + 1
+    clear = []
+    for descriptor in descriptors:
+        clear.append(descriptor if descriptor >= top else fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, top))
+        if descriptor < top:
+            os.close(descriptor)
+    for number in {0, 1, 2} - set(numbers):
+        try:
+            os.close(number)
+        except OSError:
+            pass
+    for descriptor, number in zip(clear, numbers, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    return True
+
+
+def stream(number: int, like: Any) -> Any:
+    """A standard stream as the interpreter makes it at its start."""
+    import io
+
+    writes = number > 0
+    try:
+        raw: Any = io.FileIO(number, "w" if writes else "r", closefd=False)
+    except OSError:
+        return None
+    raw.name = ("<stdin>", "<stdout>", "<stderr>")[number]
+    found: Any = io.TextIOWrapper(
+        io.BufferedWriter(raw) if writes else io.BufferedReader(raw),
+        encoding=like.encoding,
+        errors=like.errors,
+        newline="\n" if writes else None,
+        line_buffering=number == 2,
+    )
+    found.mode = "w" if writes else "r"
+    return found
+
+
+def main() -> None:
+    import _socket
+
+    number, *imports = sys.argv[1:]
+    channel = _socket.socket(fileno=int(number))
+    words, code, placed = wait(channel, imports)
+    if placed:
+        for index, name in enumerate(("stdin", "stdout", "stderr")):
+            made = stream(index, getattr(sys, name))
+            setattr(sys, name, made)
+            setattr(sys, f"__{name}__", made)
+    sys.argv[:] = [word.decode(sys.getfilesystemencoding(), "surrogateescape") for word in words]
+    module: Any = type(sys)("__main__")
+    module.__builtins__ = builtins
+    sys.modules["__main__"] = module
+    try:
+        if code is None:
+            module.__file__ = sys.argv[0]
+            with open(sys.argv[0], "rb") as file:
+                code = file.read()
+        exec(compile(code, sys.argv[0], "exec", dont_inherit=True), module.__dict__)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        trace: Any = error.__traceback__
+        below = trace.tb_next  # without this file
+        sys.excepthook(type(error), error.with_traceback(below), below)
+        raise SystemExit(1) from None
+
+
+main()

@@ -1,0 +1,169 @@
+"""`Standby`: a jail in which a runner waits for its one job, seen from outside.
+
+All that the runner says it says before anything of the job runs: first that it is ready, or why it never will
+be; when it has the job, that it has taken it (`a`), or that a file which it has imported has changed since
+(`s`); then it closes its end. Nothing is read after that. How the job ended is what the supervisor says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from array import array
+from collections.abc import Generator, Mapping, Sequence
+
+from jail.errors import LaunchError
+from jail.remote import printable
+from jail.runners import Runner
+from jail.spec import Jail
+from jail.started import Wait, Wanted, begin_new, found
+from jail.streams import Stream
+
+WARM_UP = 30.0
+"""Seconds that a runner has to become ready."""
+MOST_TOLD = 4096
+PIECE = 1 << 16
+
+
+class Job:
+    """What a runner is told: the words that the program sees as its own, variables, and its text; None for a
+    file inside."""
+
+    def __init__(
+        self, words: Sequence[str | bytes], env: Mapping[str, str], code: str | bytes | None
+    ) -> None:
+        self.words = [os.fsencode(word) for word in words]
+        self.env = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+        self.code = code.encode() if isinstance(code, str) else code
+
+    def message(self, numbers: Sequence[int]) -> bytes:
+        """The job as the runner reads it. `numbers`: where the descriptors go that come with it."""
+        code = self.code or b""
+        listed = b",".join(b"%d" % number for number in numbers)
+        kind = b"file" if self.code is None else b"code"
+        head = b"\0".join([kind, listed, b"%d" % len(self.env), *self.env, *self.words])
+        return b"%08x%08x" % (len(head), len(code)) + head + code
+
+
+class Standby:
+    """A runner in its jail; see keeper.Waiting."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        jail: Jail,
+        streams: tuple[Stream, Stream, Stream],
+        descriptors: Mapping[int, int] | None = None,
+        key: object = None,
+    ) -> None:
+        self.runner, self.key = runner, key
+        self.deadline = time.monotonic() + WARM_UP
+        self._ready = False
+        given = dict(descriptors or {})
+        number = next(n for n in range(3, 4 + len(given) + len(jail.pass_fds))
+                      if n not in given and n not in jail.pass_fds)
+        self._channel, theirs = socket.socketpair()
+        try:
+            self._channel.setblocking(False)
+            words = (*runner.command, str(number), *runner.imports)
+            self.running, self.ends = begin_new(jail, Wanted(words, streams, {**given, number: theirs}, {}))
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def pidfd(self) -> int:
+        return self.running.pidfd
+
+    @property
+    def gate(self) -> int:
+        return -1 if self._ready else self._channel.fileno()
+
+    def fits(self, key: object) -> bool:
+        return self.key == key
+
+    def look(self) -> bool:
+        try:
+            said = self._channel.recv(MOST_TOLD)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            said = b""
+        self._ready = said == b"r"
+        if said and not self._ready:
+            raise self._never(f"cannot import: {printable(said[1:].decode(errors='replace'))}")
+        return self._ready
+
+    def becoming_ready(self) -> Generator[Wait, None, None]:
+        """Wait until it is. Raises LaunchError."""
+        while not self._ready:
+            yield self.gate, select.POLLIN, self.deadline
+            if not self.look():
+                break
+        if self._ready:
+            return
+        if not select_now(self.pidfd):
+            yield self.pidfd, select.POLLIN, self.deadline
+        if not select_now(self.pidfd):
+            raise self._never(f"was not ready within {WARM_UP:g} seconds")
+        became = found(self.running, exceeded=False)
+        if isinstance(became, LaunchError):
+            raise became
+        raise self._never(f"ended before it was ready: {became.describe()}")
+
+    def giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
+        """Hand over the job. Raises LaunchError where nothing of it was begun: the runner has ended, or its
+        files have changed."""
+        if select_now(self.pidfd) or (yield from self._giving(job, descriptors)) != b"a":
+            raise self._never("did not take its job")
+
+    def _giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, bytes]:
+        message = memoryview(job.message(tuple(descriptors)))
+        ancillary = []
+        if descriptors:
+            rights = array("i", descriptors.values())
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        try:
+            while message:
+                try:
+                    sent = self._channel.sendmsg([message[:PIECE]], ancillary)
+                except BlockingIOError:
+                    yield self._channel.fileno(), select.POLLOUT, time.monotonic() + WARM_UP
+                    continue
+                message, ancillary = message[sent:], []
+            while True:
+                try:
+                    return self._channel.recv(1)
+                except BlockingIOError:
+                    yield self._channel.fileno(), select.POLLIN, time.monotonic() + WARM_UP
+        except ConnectionError:
+            return b""
+        finally:
+            self._channel.close()
+
+    def kill(self) -> None:
+        self.running.kill()
+
+    def close(self) -> None:
+        """Also of what it was to hand over."""
+        self.ends.close_all()
+        self._channel.close()
+        if self.running.pidfd >= 0 and select_now(self.running.pidfd):
+            with contextlib.suppress(LaunchError):
+                self.running.finish()  # it is reaped
+        self.running.close()
+
+    def _never(self, why: str) -> LaunchError:
+        return LaunchError(f"the runner {self.runner.name!r} {why}", "runner", object=self.runner.command[0])
+
+
+def select_now(descriptor: int) -> bool:
+    """Whether it is readable at this moment."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,370 @@
+"""`Pool`: jails that wait for their one job, with an interpreter that runs already or without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import alive_after, descendants, hold
+from support.scripts import Scripts
+from support.users import User
+
+PRELUDE = """
+from jail import Pool, runners
+def captured(pool, argv, code=None, **options):
+    options.setdefault("stdin", DEVNULL)
+    done = pool.run(argv, code=code, capture_output=True, text=True, **options)
+    return [done.status, done.exit_code, done.stdout, done.stderr]
+def attempt(*args, **options):
+    try:
+        return captured(*args, **options)
+    except jail.JailError as error:
+        return [type(error).__name__, str(error)]
+"""
+
+
+@pytest.fixture
+def found(scripts: Scripts) -> Any:
+    """What code that has pools answers."""
+    return lambda code, *arguments, **options: scripts.answer(PRELUDE + code, *arguments, **options)
+
+
+def test_a_program_in_a_warm_python_is_as_one_of_its_own(found: Any) -> None:
+    code = """
+import sys
+print(__name__, sys.argv, type(sys.stdin).__name__, sys.stdout.encoding, sys.stdin.read())
+print("complaint", file=sys.stderr)
+def fails():
+    sys.exit(3)
+fails()
+"""
+    answer = found(
+        """
+with Pool(Jail(), 1, runner=runners.python(["json"])) as pool:
+    kept = pool.wait_ready(60)
+    warm = captured(pool, ["name.py", "ü", ""], sys.argv[1], stdin=None, input="in")
+    size = pool.wait_ready(60) and pool.ready
+box = Jail()
+done = jail.run(["/usr/bin/python3", "-I", "-c", sys.argv[1], "ü", ""], input="in", capture_output=True,
+                text=True)
+own = [done.status, done.exit_code, done.stdout.replace("-c", "name.py"), done.stderr]
+answer(kept=kept, size=size, warm=warm, own=own)
+""",
+        code,
+    )
+    assert answer["kept"] and answer["size"] == 1
+    assert answer["warm"][:2] == ["exited", 3]
+    assert answer["warm"] == answer["own"]
+
+
+def test_what_a_program_dies_of_is_told_without_the_runner(found: Any) -> None:
+    assert found("""
+deep = "def f():\\n    g()\\nf()\\n"
+with Pool(Jail(), 1, runner=runners.python()) as pool:
+    answer(raised=captured(pool, ["a.py"], deep), syntax=captured(pool, ["a.py"], "1 +\\n")[1:],
+           exits=captured(pool, ["a"], "import os; os._exit(7)")[:2],
+           killed=captured(pool, ["a"], "import os; os.kill(os.getpid(), 11)")[0],
+           atexit=captured(pool, ["a"], "import atexit; atexit.register(print, 1)")[2])
+""") == {
+        "raised": [
+            "exited", 1, "",
+            'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n'
+            "  File \"a.py\", line 2, in f\nNameError: name 'g' is not defined\n",
+        ],
+        "syntax": [1, "", '  File "a.py", line 1\n    1 +\n       ^\nSyntaxError: invalid syntax\n'],
+        "exits": ["exited", 7],
+        "killed": "signaled",
+        "atexit": "1\n",
+    }
+
+
+def test_a_program_in_a_warm_node(found: Any) -> None:
+    code = """
+console.log(process.argv.slice(1), require.main === module, __filename);
+process.stdin.on('data', (data) => console.error(String(data))).on('end', () => process.exit(4));
+"""
+    answer = found(
+        """
+with Pool(Jail(), 1, runner=runners.node(["path"])) as pool:
+    kept = pool.wait_ready(60)
+    warm = captured(pool, ["a.js", "ü"], sys.argv[1], stdin=None, input="in")
+    empty = captured(pool, ["a.js"], "process.stdin.resume(); require('path')")
+    fails = captured(pool, ["a.js"], "null.x")
+answer(kept=kept, warm=warm, empty=empty[:2], fails=[fails[1], fails[3].splitlines()[0]])
+""",
+        code,
+    )
+    assert answer == {
+        "kept": True,
+        "warm": ["exited", 4, "[ '/tmp/a.js', 'ü' ] true /tmp/a.js\n", "in\n"],
+        "empty": ["exited", 0],
+        "fails": [1, "/tmp/a.js:1"],
+    }
+
+
+def test_files_in_the_jail(found: Any, place: Path) -> None:
+    (place / "p.py").write_text("import sys; print(__file__, sys.argv)")
+    (place / "n.js").write_text("console.log(__filename, process.argv[2])")
+    (place / "m.mjs").write_text("import path from 'path'; console.log(typeof path.join)")
+    assert found("""
+box = Jail().with_bind(sys.argv[1], "/x")
+with Pool(box, 1, runner=runners.python()) as p, Pool(box, 1, runner=runners.node()) as n:
+    answer(python=captured(p, ["/x/p.py", "a"])[2], none=captured(p, ["/x/none"])[1],
+           node=captured(n, ["/x/n.js", "b"])[2], module=captured(n, ["/x/m.mjs"])[2])
+""", os.fspath(place)) == {
+        "python": "/x/p.py ['/x/p.py', 'a']\n",
+        "none": 1,
+        "node": "/x/n.js b\n",
+        "module": "function\n",
+    }
+
+
+@pytest.mark.parametrize("limits", ["", ".with_limits(max_output='1M')"])
+@pytest.mark.parametrize("runner", ["python", "node"])
+def test_streams_of_any_kind(found: Any, place: Path, limits: str, runner: str) -> None:
+    """Also those that cannot be given to an interpreter that runs: it gets them by a start of its own."""
+    code = {
+        "python": "import os, sys; os.write(5, b'five'); print(sys.stdin.read(), end='', flush=True);"
+        "os.write(2, b'err')",
+        "node": "const fs = require('fs'); fs.writeSync(5, 'five'); fs.writeSync(1, fs.readFileSync(0));"
+        "fs.writeSync(2, 'err')",
+    }[runner]
+    look = {"python": "import os; print(os.environ['NAME'])", "node": "console.log(process.env.NAME)"}[runner]
+    assert found(f"""
+def content(file):
+    file.seek(0)
+    return file.read().decode()
+import tempfile
+one, two, five = [tempfile.TemporaryFile(dir=sys.argv[1]) for _ in range(3)]
+one.write(b"file")
+one.seek(0)
+reader, writer = os.pipe()
+ours, theirs = socket.socketpair()
+with Pool(Jail(){limits}, 1, runner=runners.{runner}()) as pool:
+    pool.wait_ready(60)
+    variable = captured(pool, ["a"], sys.argv[3], env={{"NAME": "ü=1"}})[2]
+    pool.run(["a"], code=sys.argv[2], stdin=one, stdout=two, stderr=STDOUT, descriptors={{5: five}}).check()
+    pool.run(["a"], code=sys.argv[2], input="pipe", text=True, stdout=writer, stderr=theirs,
+             descriptors={{5: five}}).check()
+answer(two=content(two), five=content(five), pipe=os.read(reader, 9).decode(), err=ours.recv(9).decode(),
+       variable=variable)
+""", os.fspath(place), code, look) == {
+        "two": "fileerr",
+        "five": "fivefive",
+        "pipe": "pipe",
+        "err": "err",
+        "variable": "ü=1\n",
+    }
+
+
+def test_the_callers_own_streams(scripts: Scripts) -> None:
+    done = scripts.run(PRELUDE + """
+with Pool(Jail(), 1, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    pool.run(["a"], code="import sys; print(sys.stdin.read())").check()
+    os.close(0)
+    pool.run(["a"], code="import sys; print(sys.stdin)").check()
+""", input=b"mine")
+    assert done.stdout == b"mine\nNone\n"
+
+
+def test_calls_in_the_name_of_a_pool(found: Any) -> None:
+    """`pool.run` is `jail.run` in it; so are the others, and an executor's."""
+    assert found("""
+with Pool(Jail(), 1) as plain, Pool(Jail(), 1, runner=runners.python()) as pool:
+    with pool.start(["a", "b"], code="print(input())", stdin=PIPE, stdout=PIPE, text=True) as process:
+        out, _ = process.communicate("word")
+    try:
+        pool.run(["a"], code="1/0", stderr=DEVNULL, check=True)
+    except jail.PayloadFailed as error:
+        failed = error.outcome.exit_code
+    try:
+        pool.run(["a"], code="import time; time.sleep(1000)", timeout=0.2)
+    except jail.TimeoutExpired:
+        late = True
+    much = pool.run(["a"], code="print('x' * 100)", capture_output=True, max_output=10)
+    echo = captured(plain, ["/bin/echo", "x"])
+    same = jail.run(["/bin/echo", "x"], jail=plain, capture_output=True).stdout.decode()
+    missing = plain.run(["/no/such"], stderr=DEVNULL).exit_code
+    answer(out=out, failed=failed, late=late, much=[much.status, len(much.stdout)], echo=echo, same=same,
+           missing=missing, args=process.args)
+""") == {
+        "out": "word\n",
+        "failed": 1,
+        "late": True,
+        "much": ["output-exceeded", 10],
+        "echo": ["exited", 0, "x\n", ""],
+        "same": "x\n",
+        "missing": 127,
+        "args": ["a", "b"],
+    }
+
+
+def test_many_at_a_time(found: Any) -> None:
+    """More than are ready, by threads: each gets a jail of its own."""
+    assert found("""
+from concurrent.futures import ThreadPoolExecutor
+code = "import os, sys; print(sys.argv[1]); assert not hasattr(os, 'used'); os.used = 1"
+with Pool(Jail(), 2, runner=runners.python()) as pool, ThreadPoolExecutor(6) as threads:
+    outs = [done[2] for done in threads.map(lambda n: captured(pool, ["a", str(n)], code), range(18))]
+    none = Pool(Jail(), 0, runner=runners.python())
+    with none:
+        alone = captured(none, ["a", "b"], code)
+answer(outs=outs, alone=alone)
+""") == {"outs": [f"{n}\n" for n in range(18)], "alone": ["exited", 0, "b\n", ""]}
+
+
+def test_what_cannot_be(found: Any) -> None:
+    answer = found("""
+import contextlib
+def refused(make):
+    try:
+        make()
+    except jail.JailError as error:
+        return [type(error).__name__, str(error)]
+with contextlib.ExitStack() as stack:
+    def told(runner, box=Jail(), **options):
+        return attempt(stack.enter_context(Pool(box, 1, runner=runner)), ["a"], "1", **options)
+    plain = stack.enter_context(Pool())
+    answer(
+        absent=told(runners.python(["no_such_module"])),
+        node=told(runners.node(["no-such-module"])),
+        interpreter=told(runners.python(python="/no/python")),
+        setup=told(runners.python(), Jail().with_bind("/no/such/source", "/x")),
+        code=attempt(plain, ["true"], "1"),
+        size=refused(lambda: Pool(Jail(), -1)),
+        jail=refused(lambda: Pool("box")),
+        runner=refused(lambda: Pool(runner="python")),
+        names=refused(lambda: runners.python("json")),
+        argv=attempt(plain, "true"),
+    )
+""")
+    assert answer.pop("absent") == [
+        "LaunchError",
+        "the runner 'python' cannot import: ModuleNotFoundError: No module named 'no_such_module'",
+    ]
+    assert answer["node"][1].startswith("the runner 'node' cannot import: Error: Cannot find module")
+    assert "ended before it was ready: cannot execute '/no/python'" in answer["interpreter"][1]
+    assert "/no/such/source" in answer["setup"][1]
+    assert {name: told[0] for name, told in answer.items()} == {
+        "node": "LaunchError",
+        "interpreter": "LaunchError",
+        "setup": "LaunchError",
+        "code": "SpecError",
+        "size": "SpecError",
+        "jail": "SpecError",
+        "runner": "SpecError",
+        "names": "SpecError",
+        "argv": "SpecError",
+    }
+
+
+def test_one_that_has_ended_is_replaced(found: Any) -> None:
+    """Whether the pool has noticed or not, and the caller notices nothing."""
+    assert found("""
+with Pool(Jail(), 2, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    for one in list(pool._keeper._ready):
+        pidfd = os.dup(one.pidfd)
+        os.kill(one.running.pid, signal.SIGKILL)
+        has_ended(pidfd)
+    done = captured(pool, ["a"], "print(1)")
+    answer(done=done, again=pool.wait_ready(60))
+""") == {"done": ["exited", 0, "1\n", ""], "again": True}
+
+
+def test_what_has_changed_is_not_used(found: Any, place: Path, as_user: User) -> None:
+    """Variables that are passed, a source of a bind, a file that the interpreter has read."""
+    for name in ("modules", "data"):
+        (place / name).mkdir()
+        as_user.owns(place / name)
+    for name, text in (("modules/m.js", "module.exports = 'old'"), ("modules/m.py", "value = 'old'"),
+                       ("data/file", "old")):
+        (place / name).write_text(text)
+        as_user.owns(place / name)
+    assert found("""
+place = sys.argv[1]
+os.environ["PASSED"] = "old"
+site = "/usr/local/lib/python3.%d/dist-packages" % sys.version_info[1]
+box = (Jail().with_bind(place + "/modules", "/x").with_bind(place + "/modules", site)
+       .with_bind(place + "/data", "/data").with_env(PASSED=None))
+py = "import m, os; print(m.value, os.environ['PASSED'], open('/data/file').read())"
+js = "console.log(require('/x/m.js'), process.env.PASSED)"
+with Pool(box, 1, runner=runners.python(["m"])) as p, Pool(box, 1, runner=runners.node(["/x/m.js"])) as n:
+    def look():
+        assert p.wait_ready(60) and n.wait_ready(60)
+        return [captured(p, ["a"], py)[2], captured(n, ["a"], js)[2]]
+    before = look()
+    os.environ["PASSED"] = "new"
+    variable = look()
+    for name, text in (("m.py", "value = 'new'"), ("m.js", "module.exports = 'new'")):
+        with open(place + "/modules/" + name, "w") as file:
+            file.write(text)
+    modules = look()
+    os.rename(place + "/data", place + "/before")
+    os.mkdir(place + "/data")
+    with open(place + "/data/file", "w") as file:
+        file.write("new")
+    answer(before=before, variable=variable, modules=modules, bind=look())
+""", os.fspath(place)) == {
+        "before": ["old old old\n", "old old\n"],
+        "variable": ["old new old\n", "old new\n"],
+        "modules": ["new new old\n", "new new\n"],
+        "bind": ["new new new\n", "new new\n"],
+    }
+
+
+def test_a_forked_child_has_a_pool_of_its_own(found: Any) -> None:
+    assert found("""
+import multiprocessing
+def work(number):
+    return captured(pool, ["a"], f"print({number})")[2]
+with Pool(Jail(), 2, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    ours = {one.running.pid for one in pool._keeper._ready}
+    with multiprocessing.get_context("fork").Pool(2) as children:
+        outs = children.map(work, range(6))
+    kept = pool.wait_ready(60) and {one.running.pid for one in pool._keeper._ready} == ours
+    mine = work(9)
+answer(outs=outs, kept=kept, mine=mine)
+""") == {"outs": [f"{n}\n" for n in range(6)], "kept": True, "mine": "9\n"}
+
+
+def test_a_closed_pool(found: Any) -> None:
+    """Nothing of it is left, also no descriptor and no child to be waited for."""
+    assert found("""
+before = len(os.listdir("/proc/self/fd"))
+with Pool(Jail(), 3, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    process = pool.start(["a"], code="input()", stdin=PIPE)
+    pool.wait_ready(60)
+late = attempt(pool, ["a"], "1")
+goes_on = process.poll() is None
+with process:
+    pass
+del process
+try:
+    left = os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    left = None
+answer(late=late, goes_on=goes_on, left=left, more=len(os.listdir("/proc/self/fd")) - before)
+""") == {"late": ["SpecError", "pool: the pool is closed"], "goes_on": True, "left": None, "more": 0}
+
+
+@pytest.mark.parametrize("end", ["", "os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(1)"])
+def test_nothing_outlives_the_caller(scripts: Scripts, end: str) -> None:
+    running, line = scripts.started(PRELUDE + f"""
+pool = Pool(Jail(), 2, runner=runners.python())
+pool.wait_ready(60)
+print("ready", flush=True)
+sys.stdin.read()
+{end}
+""")
+    with running:
+        assert line == b"ready\n"
+        held = hold(descendants(running.pid))
+        assert len(held) >= 6
+        running.communicate(timeout=60)
+    assert alive_after(held, 60) == []
