@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent import futures
 from typing import Any, overload
 
+from jail import spawn
 from jail.outcome import Outcome
 from jail.process import run
 from jail.remote import call
 from jail.spec import Jail
+from jail.started import Begun, Place, Wait, Wanted, beginning
 
 
 class Executor(futures.Executor):
@@ -18,11 +21,15 @@ class Executor(futures.Executor):
     many as processors) at a time.
 
     What the command writes is captured unless `stdout` and `stderr` say something else. A jail that runs is
-    not ended by `Future.cancel` nor by `shutdown`: give it `Limits.timeout`, or `timeout`.
+    not ended by `Future.cancel`: give it `Limits.timeout`, or `timeout`. `jail` may be a Pool; functions need
+    one without a runner.
     """
 
-    def __init__(self, jail: Jail | None = None, max_workers: int | None = None) -> None:
+    def __init__(self, jail: Jail | Place | None = None, max_workers: int | None = None) -> None:
         self._jail = jail
+        self._lock = threading.Lock()
+        self._running: dict[_Watched, spawn.Running] = {}
+        self._cancelled = False
         self._pool = futures.ThreadPoolExecutor(max_workers or os.cpu_count(), thread_name_prefix="jail")
 
     @overload
@@ -34,15 +41,49 @@ class Executor(futures.Executor):
     def submit(self, task: Any, /, *args: Any, **options: Any) -> futures.Future[Any]:
         """A command, with the options of `run`, whose outcome the future holds; or a function and its
         arguments, with the options of `call`, whose result it holds."""
-        options.setdefault("jail", self._jail)
         if callable(task):
-            return self._pool.submit(call, task, *args, **options)
+            return self._pool.submit(self._work, call, task, *args, **options)
         if args:
             raise TypeError("a command is one list of words")
         if "stdout" not in options and "stderr" not in options:
             options.setdefault("capture_output", True)
-        return self._pool.submit(run, task, **options)
+        return self._pool.submit(self._work, run, task, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """No more tasks; wait for those that run, and for those that wait unless they are cancelled."""
+        """No more tasks; wait for those that run, and for those that wait. With `cancel_futures` the latter
+        are cancelled, and the jails of those that run killed: a command's outcome is `killed`, a function's
+        future holds PayloadFailed."""
+        if cancel_futures:
+            with self._lock:
+                self._cancelled = True
+                running = list(self._running.values())
+            for each in running:
+                each.kill()
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _work(self, act: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        place = _Watched(self, options.pop("jail", self._jail))
+        try:
+            return act(*args, jail=place, **options)
+        finally:
+            with self._lock:
+                self._running.pop(place, None)
+
+    def _begun(self, place: _Watched, running: spawn.Running) -> None:
+        with self._lock:
+            self._running[place] = running
+            too_late = self._cancelled
+        if too_late:
+            running.kill()
+
+
+class _Watched:
+    """Where a task runs, told to the executor."""
+
+    def __init__(self, executor: Executor, jail: Jail | Place | None) -> None:
+        self._executor, self._jail = executor, jail
+
+    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
+        begun = yield from beginning(self._jail, wanted)
+        self._executor._begun(self, begun[0])
+        return begun

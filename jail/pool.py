@@ -223,16 +223,15 @@ def _using(standby: Standby, job: Job, given: Mapping[int, int]) -> Generator[Wa
 
 
 def _own(ends: Ends) -> dict[int, int]:
-    """The caller's own of 0 to 2 where nothing else is asked for, as far as they are open."""
-    return {number: number for number in range(3) if number not in ends.theirs and _is_open(number)}
+    """The caller's own of 0 to 2 where nothing else is asked for, as far as an exec would hand them on."""
+    return {number: number for number in range(3) if number not in ends.theirs and _is_inherited(number)}
 
 
-def _is_open(number: int) -> bool:
+def _is_inherited(number: int) -> bool:
     try:
-        os.fstat(number)
+        return os.get_inheritable(number)
     except OSError:
         return False
-    return True
 
 
 def _is_terminal(number: int, stream: Stream) -> bool:

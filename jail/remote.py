@@ -15,6 +15,7 @@ from typing import Any
 from jail.errors import RemoteError, SpecError
 from jail.process import run
 from jail.spec import Jail
+from jail.started import Place
 from jail.streams import PIPE, Stream
 
 MAX_RESULT = 1 << 20
@@ -42,7 +43,7 @@ def call(
     func: Callable[..., Any],
     /,
     *args: Any,
-    jail: Jail | None = None,
+    jail: Jail | Place | None = None,
     timeout: float | None = None,
     stderr: Stream = None,
     python: str = PYTHON,

@@ -149,3 +149,16 @@ async def main():
         return await asyncio.gather(*(loop.run_in_executor(executor, f.add, n, n) for n in range(3)))
 answer(sums=asyncio.run(main()))
 """) == {"sums": [0, 2, 4]}
+
+
+def test_the_executor_is_stopped_with_what_runs(found: Any) -> None:
+    assert found("""
+executor = jail.Executor(max_workers=2)
+reader, writer = os.pipe()
+runs = executor.submit(["/bin/sh", "-c", "echo >&2; trap '' TERM; sleep 1000"], stdout=DEVNULL, stderr=writer)
+call = executor.submit(f.sleeps)
+waits = executor.submit(["/bin/true"])
+os.read(reader, 1)
+executor.shutdown(cancel_futures=True)
+answer(runs=runs.result().status, call=type(call.exception()).__name__, waits=waits.cancelled())
+""") == {"runs": "killed", "call": "PayloadFailed", "waits": True}
