@@ -25,14 +25,32 @@ class Server:
 
     def __init__(self) -> None:
         self._socket = _started()
+        self._identity = _identity(self._socket.fileno())
 
     def ask(self, message: bytes, descriptors: Sequence[int]) -> None:
-        """Raises BrokenPipeError or ConnectionResetError where it has ended."""
+        """Raises ConnectionError where it has ended."""
+        if not self._is_ours():
+            raise ConnectionResetError
         socket.send_fds(self._socket, [message], descriptors)
 
     def close(self) -> None:
         """It ends. Jails that run go on."""
-        self._socket.close()
+        if self._is_ours():
+            self._socket.close()
+        else:
+            self._socket.detach()
+
+    def _is_ours(self) -> bool:
+        """Not so where somebody has closed all descriptors, as daemons do, and others have the number."""
+        return _identity(self._socket.fileno()) == self._identity
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _started() -> socket.socket:

@@ -80,6 +80,7 @@ class Serving:
         self._lock = threading.Lock()
         self._server: Server | None = None
         self._surroundings: object = None
+        self._kept: dict[bytes, int] = {}
         os.register_at_fork(after_in_child=self._forked)
 
     def start(
@@ -97,59 +98,96 @@ class Serving:
         head = HEAD.pack(RUN, len(command), len(variables), len(text), AS_EVER, len(given))
         head += struct.pack(f"={len(given)}i", *given)
         try:
-            opened = [os.memfd_create("pyjail-outcome")]
+            outcome = os.memfd_create("pyjail-outcome")
             try:
-                opened.append(_memory(text + plan + b"\0"))
-                run = _Run(*self._asked(head, opened[1], (opened[0], *given.values())), opened[0])
-                del opened[0]
-                return run
-            finally:
-                for descriptor in opened:
-                    os.close(descriptor)
+                pid, pidfd, life = self._asked(head, text + plan, (outcome, *given.values()))
+            except BaseException:
+                os.close(outcome)
+                raise
         except OSError as error:
             raise error if isinstance(error, LaunchError) else not_started(error) from None
+        return _Run(pid, pidfd, life, outcome)
+
+    def keep(self, plan: bytes, count: int | None) -> int:
+        """Have `count` jails stand ready for the plan, made up to the command's last steps, each for one run;
+        0 for none ever; None for as it is by itself: one from the second use on, for a second after each.
+
+        Returns when they are ready, how many there are: as many as were asked for, or fewer where the plan
+        allows none (an audit, limits on output, what is mounted below a bind) or they cannot be made just
+        now; jails are then made when they are asked for.
+
+        Raises LaunchError.
+        """
+        if count is None:
+            self._kept.pop(plan, None)
+        else:
+            self._kept[plan] = count
+        try:
+            ready, _, life = self._asked(_keep_head(count), plan, ())
+        except OSError as error:
+            raise error if isinstance(error, LaunchError) else not_started(error) from None
+        life.close()
+        return ready
 
     def close(self) -> None:
         """Let go of the serving jailer, which ends. Jails that run go on; the next start makes another."""
         with self._lock:
             self._replace(None)
 
-    def _asked(self, head: bytes, text: int, more: tuple[int, ...]) -> tuple[int, int, socket.socket]:
-        """The pid and pidfd that the answer holds, and the run's socket on which it came.
+    def _asked(self, head: bytes, text: bytes, more: tuple[int, ...]) -> tuple[int, int, socket.socket]:
+        """The number and the descriptor (-1 for none) that the answer holds, and the socket on which it came.
 
         A jailer that ends before it has answered has done nothing yet: whoever answers begins after that.
         """
-        for _ in range(TRIES):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            try:
-                with theirs:
-                    self._ask(head, (text, theirs.fileno(), *more))
-                answer, found, _, _ = socket.recv_fds(ours, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
-                if answer:
-                    pid, error = ANSWER.unpack(answer)
-                    if not found:
-                        raise OSError(error, os.strerror(error))
-                    return pid, found[0], ours
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-            except BaseException:
+        memory = _memory(text + b"\0")
+        try:
+            for _ in range(TRIES):
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                try:
+                    with theirs:
+                        self._ask(head, (memory, theirs.fileno(), *more))
+                    answer, found, _, _ = socket.recv_fds(ours, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
+                    if answer:
+                        number, error = ANSWER.unpack(answer)
+                        if error:
+                            raise OSError(error, os.strerror(error))
+                        return number, found[0] if found else -1, ours
+                except ConnectionError:
+                    pass
+                except BaseException:
+                    ours.close()
+                    raise
                 ours.close()
-                raise
-            ours.close()
+        finally:
+            os.close(memory)
         raise LaunchError("the serving jailer ended before it had started the jail", "jailer", object=JAILER)
 
     def _ask(self, head: bytes, descriptors: tuple[int, ...]) -> None:
         now = surroundings()
         with self._lock:
             if self._server is None or self._surroundings != now:
-                self._replace(Server())
+                server = Server()
+                self._replace(server)
                 self._surroundings = now
+                self._remind(server)
             assert self._server is not None
             try:
                 self._server.ask(head, descriptors)
-            except (BrokenPipeError, ConnectionResetError):
+            except ConnectionError:
                 self._replace(None)
                 raise
+
+    def _remind(self, server: Server) -> None:
+        """Have another one keep what the last did; nobody waits for it."""
+        for plan, count in self._kept.items():
+            memory = _memory(plan + b"\0")
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                server.ask(_keep_head(count), (memory, theirs.fileno()))
+            finally:
+                ours.close()
+                theirs.close()
+                os.close(memory)
 
     def _replace(self, server: Server | None) -> None:
         if self._server is not None:
@@ -159,6 +197,7 @@ class Serving:
     def _forked(self) -> None:
         """In the child, where the lock may be that of a thread which is not there."""
         self._lock = threading.Lock()
+        self._kept = {}
         self._replace(None)
 
 
@@ -196,6 +235,10 @@ class _Run:
         os.close(self._outcome)
         os.close(self.pidfd)
         self.pidfd = -1
+
+
+def _keep_head(count: int | None) -> bytes:
+    return HEAD.pack(KEEP, 0, 0, 0, AS_EVER if count is None else count, 0)
 
 
 def _own_streams(given: Mapping[int, int]) -> dict[int, int]:

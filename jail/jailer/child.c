@@ -61,6 +61,8 @@ static bool let_go_of_supervisor(struct run *run, struct failure *f)
         sys_close(birthplace); /* its lock is the supervisor's life sign alone */
     sys_close(run->control[0]); /* or we would never see its end */
     sys_close(run->errors[0]);
+    if (run->seen)
+        sys_close(run->handover[0]);
     return true;
 }
 

@@ -121,28 +121,37 @@ static long keep_to_ourselves(const struct plan *plan, int fd)
     return SYS(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
 }
 
-bool descriptors_check(struct run *run, struct failure *f)
+bool descriptors_check(const struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
-    int keep[MAX_FDS + 1 + MAX_LIFE_FDS];
+    int passed[MAX_FDS];
     if (!descriptors_stdio(f))
         return false;
-    unsigned count = descriptors_sorted(plan, keep);
+    unsigned count = descriptors_sorted(plan, passed);
     for (unsigned i = 0; i < count; i++) {
-        long bad = step_fault(STEP_PASS_FD) ? -EIO : passable(keep[i]);
+        long bad = step_fault(STEP_PASS_FD) ? -EIO : passable(passed[i]);
         if (bad)
-            return refused(f, STEP_PASS_FD, keep[i], -bad);
-        if (keep[i] == run->outcome) /* or the payload could write its own outcome */
-            return refused(f, STEP_PASS_FD, keep[i], plan->outcome_file ? EBADF : EINVAL);
+            return refused(f, STEP_PASS_FD, passed[i], -bad);
+        if (passed[i] == run->outcome) /* or the payload could write its own outcome */
+            return refused(f, STEP_PASS_FD, passed[i], plan->outcome_file ? EBADF : EINVAL);
     }
-    if (run->outcome >= 0)
-        count = descriptors_insert(keep, count, run->outcome);
     for (unsigned i = 0; i < plan->life_fd_count; i++) {
         long bad = step_fault(STEP_LIFE_FD) ? -EIO : keep_to_ourselves(plan, plan->life_fds[i]);
         if (bad < 0)
             return refused(f, STEP_LIFE_FD, plan->life_fds[i], -bad);
-        count = descriptors_insert(keep, count, plan->life_fds[i]);
     }
+    return true;
+}
+
+bool descriptors_close_rest(const struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    int keep[MAX_FDS + 1 + MAX_LIFE_FDS];
+    unsigned count = descriptors_sorted(plan, keep);
+    if (run->outcome >= 0)
+        count = descriptors_insert(keep, count, run->outcome);
+    for (unsigned i = 0; i < plan->life_fd_count; i++)
+        count = descriptors_insert(keep, count, plan->life_fds[i]);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

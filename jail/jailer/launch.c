@@ -12,6 +12,8 @@ static bool make_channel(struct run *run, struct failure *f)
 {
     TRY(f, STEP_CHANNEL, 0, SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, run->control));
     TRY(f, STEP_CHANNEL, 0, SYS(__NR_pipe2, run->errors, O_CLOEXEC));
+    if (run->seen)
+        TRY(f, STEP_CHANNEL, 0, SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, run->handover));
     /* Only a path handle: nothing in the jail can write to what init is executed from. */
     TRY(f, STEP_CHANNEL, 0, run->executable = sys_open(AT_FDCWD, "/proc/self/exe", O_PATH | O_CLOEXEC, 0));
     return true;
@@ -135,10 +137,8 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
 }
 
 /* Keep nothing of the payload's: it must see end-of-file and SIGPIPE as if it had the caller's ends alone. */
-static bool let_go(struct run *run, struct failure *f)
+bool let_go_of_streams(const struct run *run, struct failure *f)
 {
-    sys_close(run->control[1]);
-    sys_close(run->errors[1]);
     int null = sys_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
     TRY(f, STEP_DESCRIPTORS, 0, null);
     TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_dup3, null, 0, 0));
@@ -147,6 +147,16 @@ static bool let_go(struct run *run, struct failure *f)
     for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
         sys_close(run->plan->pass_fds[i]);
     return true;
+}
+
+/* A jail that has no command yet has stand-ins for what is the payload's, so that nothing else gets their numbers. */
+static bool let_go(struct run *run, struct failure *f)
+{
+    sys_close(run->control[1]);
+    sys_close(run->errors[1]);
+    if (run->seen)
+        return sys_close(run->handover[1]) == 0;
+    return let_go_of_streams(run, f);
 }
 
 bool launch(struct run *run, struct failure *f)

@@ -8,7 +8,7 @@
 
 static bool keep_passed(struct run *run, int ready, struct failure *f)
 {
-    int keep[MAX_FDS + 3];
+    int keep[MAX_FDS + 4];
     unsigned count = descriptors_sorted(run->plan, keep);
     for (unsigned i = 0; i < count; i++)
         TRY(f, STEP_DESCRIPTORS, 0, SYS(__NR_fcntl, keep[i], F_SETFD, 0));
@@ -16,6 +16,8 @@ static bool keep_passed(struct run *run, int ready, struct failure *f)
     count = descriptors_insert(keep, count, run->errors[1]);
     if (run->plan->audit)
         count = descriptors_insert(keep, count, run->control[1]);
+    if (run->handover[1] >= 0)
+        count = descriptors_insert(keep, count, run->handover[1]);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }
@@ -83,7 +85,8 @@ static void payload(void *unused)
     int errors = run->errors[1];
     long done;
     (void)unused;
-    if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f) || !pty_control(run, &f))
+    if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f) || !pty_control(run, &f) ||
+        !standby_wait(run, &f))
         give_up(errors, &f, 125);
     SYS(__NR_umask, plan->umask);
     signals_reset(run->ignored);

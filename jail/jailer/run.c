@@ -19,7 +19,7 @@ int64_t clock_us(void)
     return t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static bool take_signals(struct run *run, struct failure *f)
+bool begin_signals(struct run *run, struct failure *f)
 {
     run->ignored = signals_ignored();
     TRY(f, STEP_SIGNALS, 0, run->signals = signals_take(run->ignored));
@@ -28,7 +28,7 @@ static bool take_signals(struct run *run, struct failure *f)
 
 /* The start failed on our side. If the jail's side had failed first, ours was only the consequence; what it tells when
  * we leave is the consequence of that. */
-static void call_off(struct run *run, struct failure *f)
+void call_off(struct run *run, struct failure *f)
 {
     struct failure first;
     struct pollfd told = {.fd = run->errors[0], .events = POLLIN};
@@ -64,32 +64,55 @@ static void tell(const struct run *run, const struct verdict *v)
     stats_write(run, v);
 }
 
+struct run run_of(struct plan *plan)
+{
+    return (struct run){.plan = plan,
+                        .command = "",
+                        .outcome = -1,
+                        .signals = -1,
+                        .id_lock = -1,
+                        .manager = -1,
+                        .handover = {-1, -1},
+                        .listener = -1,
+                        .start_us = clock_us()};
+}
+
+struct verdict no_verdict(void)
+{
+    return (struct verdict){.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
+}
+
+int conclude(struct run *run, struct verdict *v)
+{
+    relay_end();
+    terminal_restore(); /* before anything is told there */
+    cgroups_read(run, v);
+    cgroups_remove(run, false);
+    ids_release(run);
+    tell(run, v);
+    int status = outcome_status(run, v);
+    manager_ended(run, v);
+    long written = outcome_write(run, v);
+    if (written < 0 && v->failure.step != STEP_OUTCOME) {
+        struct failure lost = {.step = STEP_OUTCOME, .error = (int32_t)-written, .number = (uint32_t)run->outcome};
+        report(run->plan, &lost, "");
+        return 125;
+    }
+    return status;
+}
+
 int execute(struct plan *plan, int argc, char **argv, char **envp)
 {
-    struct run run = {
-        .plan = plan, .command = "", .outcome = -1, .signals = -1, .id_lock = -1, .manager = -1, .listener = -1, .start_us = clock_us()};
-    struct verdict verdict = {.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
+    struct run run = run_of(plan);
+    struct verdict verdict = no_verdict();
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && manager_sockets(&run, envp, f) && descriptors_check(&run, f) &&
-        command_prepare(&run, argc, argv, envp, f) && manager_connect(&run, envp, f) && audit_prepare(plan, f) && take_signals(&run, f)) {
+        descriptors_close_rest(&run, f) && command_prepare(&run, argc, argv, envp, f) && manager_connect(&run, envp, f) &&
+        audit_prepare(plan, f) && begin_signals(&run, f)) {
         if (launch(&run, f))
             supervise(&run, &verdict);
         else
             call_off(&run, f);
     }
-    relay_end();
-    terminal_restore(); /* before anything is told there */
-    cgroups_read(&run, &verdict);
-    cgroups_remove(&run, false);
-    ids_release(&run);
-    tell(&run, &verdict);
-    int status = outcome_status(&run, &verdict);
-    manager_ended(&run, &verdict);
-    long written = outcome_write(&run, &verdict);
-    if (written < 0 && f->step != STEP_OUTCOME) {
-        struct failure lost = {.step = STEP_OUTCOME, .error = (int32_t)-written, .number = (uint32_t)run.outcome};
-        report(plan, &lost, "");
-        return 125;
-    }
-    return status;
+    return conclude(&run, &verdict);
 }

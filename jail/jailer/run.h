@@ -31,9 +31,18 @@ struct run {
     int manager;             /* the service manager's socket, where it is to be told how things go, or -1 */
     const char *listen_fds, *listen_names; /* what the payload is told of the sockets that it gets, or NULL */
     char listen_pid[24];
+    int handover[2];         /* of a jail that is made ahead of its command: [0] supervisor, [1] payload; else -1 */
+    struct identity *seen;   /* … what its nodes' sources were then; else NULL */
     int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
     int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
+};
+
+/* A file and the mount on which it was found, or why not. */
+struct identity {
+    uint64_t mount, inode;
+    uint32_t major, minor;
+    int64_t error;
 };
 
 enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT };
@@ -125,12 +134,18 @@ bool failed(struct failure *f, enum step step, unsigned line, long error);
 
 /* run.c: the whole of it; returns the exit status. */
 int execute(struct plan *plan, int argc, char **argv, char **envp);
+struct run run_of(struct plan *plan);
+struct verdict no_verdict(void);
+bool begin_signals(struct run *run, struct failure *f);
+void call_off(struct run *run, struct failure *f); /* what was launched, as far as it was */
+int conclude(struct run *run, struct verdict *v);  /* the exit status */
 
 /* descriptors.c */
 int descriptors_sound(void);                                    /* 0, 1, 2 exist; 0 or -errno */
 bool descriptors_stdio(struct failure *f);                      /* refuse folders as 0, 1, 2 */
 bool descriptors_outcome(struct run *run, struct failure *f);   /* open or take over where the outcome goes */
-bool descriptors_check(struct run *run, struct failure *f);     /* the same for all, and close what nobody asked for */
+bool descriptors_check(const struct run *run, struct failure *f); /* what comes from the caller is fit to be used */
+bool descriptors_close_rest(const struct run *run, struct failure *f); /* what nobody asked for */
 long descriptors_close_but(const int *keep, unsigned count, unsigned from); /* keep[] sorted */
 unsigned descriptors_insert(int *sorted, unsigned count, int fd); /* the new count */
 unsigned descriptors_sorted(const struct plan *plan, int *out); /* pass_fds in order; room for MAX_FDS */
@@ -164,6 +179,7 @@ bool cgroups_leave(const struct run *run, const struct gates *g, struct failure 
 int cgroups_oom_event(const struct run *run);
 
 /* sources.c */
+void source_identify(int fd, const char *path, struct identity *found);
 bool source_open(const struct run *run, struct node *n, struct failure *f);
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
 bool sources_send(struct run *run, struct failure *f);  /* … to the jail's side, which keeps them by sources_take */
@@ -236,37 +252,3 @@ int64_t cputime_next(const struct run *run);
 
 /* launch.c, supervise.c, outcome.c, stats.c */
 bool launch(struct run *run, struct failure *f);
-bool may_run(const struct run *run); /* nothing that the supervisor has to hear or serve is missing */
-long say_go(const struct run *run, bool helper, const int *fds, unsigned count);
-void supervise(struct run *run, struct verdict *v);
-enum ending outcome_ending(const struct run *run, const struct verdict *v);
-const char *outcome_name(enum ending ending);
-unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names); /* room for MOST_HIT */
-int outcome_status(const struct run *run, const struct verdict *v); /* exit status */
-long outcome_write(const struct run *run, const struct verdict *v);
-void stats_write(const struct run *run, const struct verdict *v);
-
-/* child.c, payload.c, init.c: the jail's side; none returns */
-__attribute__((noreturn)) void child(struct run *run);
-long payload_start(struct run *run, int ready); /* a process that shares this memory until its execve; its pid */
-__attribute__((noreturn)) void init_main(int payload_pid);
-__attribute__((noreturn)) void give_up(int errors, const struct failure *f, int status);
-
-/* confine.c: on the calling process */
-bool confine_bounding_set(uint64_t keep, struct failure *f);
-bool confine_capabilities(uint64_t keep, struct failure *f);
-bool confine_limits(const struct plan *plan, struct failure *f);
-bool confine_landlock(const struct plan *plan, struct failure *f);
-bool confine_seccomp(const struct plan *plan, struct failure *f);
-
-/* signals.c */
-uint64_t signals_ignored(void);
-int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
-void signals_serve(void);                 /* block all, and have the kernel reap the children */
-void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
-void signals_before_death(void (*act)(void)); /* by any signal that we do not take */
-
-/* run.c */
-int64_t clock_us(void);
-
-#endif

@@ -1,10 +1,11 @@
-/* The serving jailer: one for a calling process, from whose requests it forks the supervisors. It is small, so that a
- * fork costs little however big the caller is, and knows nothing of what the runs do. */
+/* The serving jailer: one for a calling process, for whose requests it forks supervisors. It is small, so that a fork
+ * costs little however big the caller is, and knows nothing of what the runs do. */
 #ifndef PYJAIL_FRONT
 #include "request.h"
-#include "text.h"
+#include "standby.h"
 #include <asm/signal.h>
 #include <linux/poll.h>
+#include <linux/time_types.h>
 
 enum { ON_CALLER, ON_SOCKET, WATCHED };
 
@@ -42,15 +43,45 @@ static void serve_run(struct asked *a)
         request_answer(a->fd[ASKED_LIFE], (int)-pid);
 }
 
+static void serve_request(struct asked *a)
+{
+    struct template *t = templates_find(a);
+    if (a->head.kind == REQUEST_KEEP && t)
+        templates_keep(t, a);
+    else if (a->head.kind == REQUEST_KEEP)
+        request_answer(a->fd[ASKED_LIFE], ENOMEM);
+    else if (!t || !templates_hand_over(t, a))
+        serve_run(a);
+}
+
 static void hear(void)
 {
     struct asked a;
     long n = request_receive(server.socket, &a);
     if (n <= 0 && n != -EBADMSG && n != -EAGAIN)
         sys_exit(0);
-    if (n > 0 && a.head.kind == REQUEST_RUN)
+    if (n > 0)
+        serve_request(&a);
+    request_close(&a);
+}
+
+static void hear_standbys(const struct pollfd *wait)
+{
+    struct asked a = {.count = 0};
+    if (templates_hear(wait, &a))
         serve_run(&a);
     request_close(&a);
+}
+
+static void wait_for_news(struct pollfd *wait)
+{
+    struct __kernel_timespec t;
+    int64_t next = templates_work(), left = next - clock_us();
+    unsigned count = WATCHED + templates_watch(wait + WATCHED);
+    left = left < 0 ? 0 : left;
+    t.tv_sec = left / 1000000;
+    t.tv_nsec = left % 1000000 * 1000;
+    SYS(__NR_ppoll, wait, count, next == INT64_MAX ? NULL : &t, 0, 8);
 }
 
 /* Who asked for us need not wait for our end, and cannot do so by mistake: we are nobody's child but init's. */
@@ -86,12 +117,14 @@ int serve(int socket, int caller)
     signals_serve();
     if (let_go() < 0 || detach() < 0)
         return 125;
+    templates_begin(caller);
     for (;;) {
-        struct pollfd wait[WATCHED] = {[ON_CALLER] = {.fd = caller, .events = POLLIN},
-                                       [ON_SOCKET] = {.fd = socket, .events = POLLIN}};
-        SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+        struct pollfd wait[WATCHED + MOST_STANDBYS] = {[ON_CALLER] = {.fd = caller, .events = POLLIN},
+                                                       [ON_SOCKET] = {.fd = socket, .events = POLLIN}};
+        wait_for_news(wait);
         if (wait[ON_CALLER].revents)
             return 0;
+        hear_standbys(wait + WATCHED);
         if (wait[ON_SOCKET].revents)
             hear();
     }

@@ -51,6 +51,7 @@
     X(STEP_SESSION, "session", "start a session")                               \
     X(STEP_FORK, "fork", "fork the payload")                                    \
     X(STEP_INIT, "init", "start the jail's init")                               \
+    X(STEP_HANDOVER, "handover", "take over the command")                       \
     X(STEP_CWD, "cwd", "change to the folder")                                  \
     X(STEP_RLIMIT, "rlimit", "set the limit")                                   \
     X(STEP_LANDLOCK, "landlock", "apply Landlock to")                           \

@@ -21,6 +21,7 @@ NOT_REACHED = {
     "raise": "only where the caller's hard limit is below what is asked",
     "scope": "only where systemd is asked for a cgroup; see test_cgroup_places.py",
     "landlock": "only where the kernel has Landlock, or the plan requires it",
+    "handover": "only where a jail is made ahead; see test_standby.py",
     "seal": "only with a read-only root of tmpfs",
 }
 MORE_ONLY = {"audit", "listener", "pty"}

@@ -1,0 +1,288 @@
+/* A standby: a jail that is made ahead of its command, up to the payload's last steps. One for a single run, and only
+ * as long as a jail that is made now would be the same. */
+#ifndef PYJAIL_FRONT
+#include "request.h"
+#include "standby.h"
+#include "text.h"
+#include <linux/mman.h>
+#include <linux/poll.h>
+#include <linux/signalfd.h>
+#include <linux/time_types.h>
+
+static struct {
+    int channel, caller; /* to the serving jailer; the pidfd of who sends it requests */
+    int mounts;          /* tells when the host's have changed */
+} standby;
+
+/* ---- whether there can be one ---- */
+
+/* Whether the path leads through what is at `above`. */
+static bool leads_through(const char *path, const char *above)
+{
+    while (*above) {
+        if (*above == '/') {
+            while (*above == '/')
+                above++;
+            if (*above && *path != '/')
+                return false;
+            while (*path == '/')
+                path++;
+        } else if (*above++ != *path++) {
+            return false;
+        }
+    }
+    return *path == '/' || path[-1] == '/';
+}
+
+/* What is made in a folder of the host, or by way of a link into one, is not made without a command. */
+static bool reaches_host(const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->node_count; i++)
+        for (unsigned j = 0; j < plan->node_count; j++)
+            if (i != j && (plan->nodes[i].kind == NODE_BIND || plan->nodes[i].kind == NODE_SYMLINK) &&
+                leads_through(plan->nodes[j].target, plan->nodes[i].target))
+                return true;
+    return false;
+}
+
+/* An audit, a relay and a terminal begin with the caller's own descriptors, a service manager with its environment. */
+static bool possible(const struct plan *plan)
+{
+    return !plan->audit && plan->idle_ms == UNSET && plan->max_output == UNSET && plan->outcome_fd == UNSET &&
+           !plan->outcome_file && plan->life_fd_count == 0 && !plan->pty_line && !plan->notify_line && !plan->listen_line &&
+           !reaches_host(plan);
+}
+
+/* ---- the supervisor ---- */
+
+static bool note_sources(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    size_t size = plan->node_count * sizeof *run->seen;
+    long memory = SYS(__NR_mmap, 0, size, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TRY(f, STEP_HANDOVER, 0, memory < 0 && memory > -4096 ? memory : 0);
+    run->seen = (struct identity *)memory;
+    for (unsigned i = 0; i < plan->node_count; i++)
+        if (plan->nodes[i].kind == NODE_BIND)
+            source_identify(AT_FDCWD, plan->nodes[i].data, &run->seen[i]);
+    return true;
+}
+
+static bool clear(int *fd, int above, struct failure *f)
+{
+    int copy = (int)SYS(__NR_fcntl, *fd, F_DUPFD_CLOEXEC, above);
+    TRY(f, STEP_HANDOVER, 0, copy);
+    sys_close(*fd);
+    *fd = copy;
+    return true;
+}
+
+/* Stand-ins keep the numbers of the payload's descriptors free of all that is ours. */
+static bool take_places(struct run *run, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    int above = 3;
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        above = plan->pass_fds[i] >= above ? plan->pass_fds[i] + 1 : above;
+    if (!clear(&standby.channel, above, f) || !clear(&standby.caller, above, f))
+        return false;
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, 0, plan->pass_fds[i], O_CLOEXEC));
+    run->outcome = 2; /* so that all is measured; not written to */
+    return true;
+}
+
+static bool watch_mounts(struct failure *f)
+{
+    TRY(f, STEP_HANDOVER, 0, standby.mounts = sys_open(AT_FDCWD, "/proc/self/mounts", O_RDONLY | O_CLOEXEC, 0));
+    return true;
+}
+
+static void say(enum standby_news news)
+{
+    uint32_t word = news;
+    channel_send(standby.channel, &word, sizeof word, NULL, 0);
+}
+
+/* The request, or false if there will be none, or nobody whom it could be handed to. */
+static bool wait_for_request(struct run *run, struct asked *a)
+{
+    struct pollfd wait[] = {{.fd = standby.channel, .events = POLLIN},
+                            {.fd = run->handover[0], .events = POLLIN},
+                            {.fd = standby.caller, .events = POLLIN},
+                            {.fd = run->init, .events = POLLIN},
+                            {.fd = run->errors[0], .events = POLLIN}};
+    for (;;) {
+        struct parcel said;
+        int fds[CHANNEL_FDS];
+        unsigned count;
+        SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+        if (wait[2].revents || wait[3].revents || wait[4].revents)
+            return false;
+        if (wait[1].revents && channel_hear(run->handover[0], &said, sizeof said, fds, &count) <= 0)
+            return false;
+        if (wait[1].revents)
+            say(STANDBY_READY);
+        if (wait[0].revents)
+            return request_receive(standby.channel, a) > 0;
+    }
+}
+
+static bool unchanged(const struct run *run)
+{
+    struct pollfd mounts = {.fd = standby.mounts, .events = POLLPRI};
+    struct __kernel_timespec now = {0, 0};
+    struct identity found;
+    SYS(__NR_ppoll, &mounts, 1, &now, 0, 8);
+    if (mounts.revents)
+        return false;
+    for (unsigned i = 0; i < run->plan->node_count; i++) {
+        if (run->plan->nodes[i].kind != NODE_BIND)
+            continue;
+        source_identify(AT_FDCWD, run->plan->nodes[i].data, &found);
+        if (memcmp(&found, &run->seen[i], sizeof found) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Whether the payload has stand-ins for all that it is given. */
+static bool fits(const struct plan *plan, const struct request *head)
+{
+    for (unsigned i = 0; i < head->given; i++) {
+        bool known = head->number[i] < 3;
+        for (unsigned j = 0; j < plan->pass_fd_count; j++)
+            known = known || plan->pass_fds[j] == head->number[i];
+        if (!known)
+            return false;
+    }
+    return true;
+}
+
+/* As if we had just been started: what came while nobody knew us was for others. */
+static void forget_signals(const struct run *run)
+{
+    struct signalfd_siginfo info;
+    while (sys_read(run->signals, &info, sizeof info) == sizeof info)
+        ;
+}
+
+static bool take_over(struct run *run, struct asked *a, struct failure *f)
+{
+    struct plan *plan = run->plan;
+    struct command c;
+    char *text;
+    run->start_us = clock_us();
+    plan->outcome_fd = a->fd[ASKED_OUTCOME];
+    plan->life_fds[plan->life_fd_count++] = a->fd[ASKED_LIFE];
+    plan->life_fds[plan->life_fd_count++] = standby.caller;
+    TRY(f, STEP_HANDOVER, 0, request_place(a, &standby.caller));
+    if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
+        return false;
+    TRY(f, STEP_COMMAND, 0, request_map(a, &text));
+    TRY(f, STEP_COMMAND, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
+    return command_prepare(run, (int)a->head.words, c.argv, c.environment, f);
+}
+
+/* The text, then what the payload has as 0, 1, 2 and passed descriptors. */
+static bool hand_over(const struct run *run, struct asked *a, struct failure *f)
+{
+    int fds[4 + MAX_FDS] = {a->fd[ASKED_TEXT], 0, 1, 2};
+    unsigned count = 4;
+    for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
+        fds[count++] = run->plan->pass_fds[i];
+    TRY(f, STEP_HANDOVER, 0, channel_send(run->handover[0], &a->head, offsetof(struct request, number), fds, count));
+    sys_close(run->handover[0]);
+    sys_close(a->fd[ASKED_TEXT]);
+    for (unsigned i = 0; i < a->head.given; i++)
+        sys_close(a->fd[ASKED_GIVEN + i]);
+    return let_go_of_streams(run, f);
+}
+
+static int run_it(struct run *run, struct asked *a)
+{
+    struct verdict verdict = no_verdict();
+    if (take_over(run, a, &verdict.failure) && hand_over(run, a, &verdict.failure))
+        supervise(run, &verdict);
+    else
+        call_off(run, &verdict.failure);
+    return conclude(run, &verdict);
+}
+
+static int leave(struct run *run)
+{
+    struct failure unheard;
+    call_off(run, &unheard);
+    cgroups_remove(run, false);
+    ids_release(run);
+    return 0;
+}
+
+/* Whatever fails, nobody is told: a run that needs a jail then makes its own and fails the same way, or does not. */
+int stand_by(struct plan *plan, int channel, int caller)
+{
+    struct run run = run_of(plan);
+    struct failure f = {0};
+    struct asked a;
+    standby.channel = channel;
+    standby.caller = caller;
+    if (!possible(plan)) {
+        say(STANDBY_IMPOSSIBLE);
+        return 0;
+    }
+    if (!take_places(&run, &f) || !watch_mounts(&f) || !note_sources(&run, &f) || !begin_signals(&run, &f) ||
+        !launch(&run, &f) || !wait_for_request(&run, &a))
+        return leave(&run);
+    if (!fits(plan, &a.head) || !unchanged(&run)) {
+        request_send(standby.channel, &a);
+        return leave(&run);
+    }
+    forget_signals(&run);
+    if (!request_answer(a.fd[ASKED_LIFE], 0))
+        return leave(&run);
+    sys_close(standby.channel);
+    sys_close(standby.mounts);
+    return run_it(&run, &a);
+}
+
+/* ---- the payload ---- */
+
+/* What was handed over takes the place of the stand-ins. */
+static bool take_command(struct run *run, struct asked *a, struct failure *f)
+{
+    const struct plan *plan = run->plan;
+    struct command c;
+    char *text;
+    TRY(f, STEP_HANDOVER, 0, request_map(a, &text));
+    TRY(f, STEP_HANDOVER, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
+    for (int fd = 0; fd <= 2; fd++)
+        TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, a->fd[1 + fd], fd, 0));
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, a->fd[4 + i], plan->pass_fds[i], 0));
+    request_close(a);
+    return command_prepare(run, (int)a->head.words, c.argv, c.environment, f);
+}
+
+bool standby_wait(struct run *run, struct failure *f)
+{
+    struct parcel ready = {.kind = PARCEL_GO};
+    struct asked a;
+    if (run->handover[1] < 0)
+        return true;
+    TRY(f, STEP_HANDOVER, 0, channel_send(run->handover[1], &ready, sizeof ready, NULL, 0));
+    long n = channel_receive(run->handover[1], &a.head, sizeof a.head, a.fd, &a.count);
+    if (n == 0 || n == -ECONNRESET)
+        sys_exit(125); /* nobody has asked */
+    TRY(f, STEP_HANDOVER, 0, n < 0 ? n : a.count == 4 + run->plan->pass_fd_count ? 0 : -EBADMSG);
+    sys_close(run->handover[1]);
+    return take_command(run, &a, f);
+}
+#else
+#include "run.h"
+bool standby_wait(struct run *run, struct failure *f)
+{
+    (void)run;
+    (void)f;
+    return true;
+}
+#endif

@@ -1,0 +1,280 @@
+/* The plans that a serving jailer has met, and the jails that stand ready for them. A plan that is used again gets one;
+ * it goes when nobody has used the plan for a while, unless the caller says how many are to be kept. */
+#ifndef PYJAIL_FRONT
+#include "standby.h"
+#include "text.h"
+#include <asm/signal.h>
+#include <linux/mman.h>
+#include <linux/poll.h>
+
+#define MOST_TEMPLATES 32
+#define USES 2           /* from then on it is expected to be used again */
+#define IDLE_US 1000000  /* without a use */
+#define PAUSE_US 1000000 /* after a failure */
+#define SOCKET_UNIX 1
+#define SOCKET_SEQPACKET 5
+
+struct template {
+    char *text; /* the plan, with a NUL behind it; NULL if there is none here */
+    size_t size;
+    uint64_t uses;
+    int64_t used_us, pause_until;
+    uint32_t keep;   /* as the caller wants, or AS_EVER */
+    int waiter;      /* hears when as many are ready, or -1 */
+    bool impossible;
+};
+
+enum state { PREPARING, READY, ASKED };
+
+static struct standby {
+    int channel;
+    struct template *of;
+    enum state state;
+} standbys[MOST_STANDBYS];
+
+static struct template templates[MOST_TEMPLATES];
+static unsigned standby_count;
+static int caller;
+
+void templates_begin(int callers_pidfd)
+{
+    caller = callers_pidfd;
+}
+
+static unsigned count(const struct template *t, enum state state)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < standby_count; i++)
+        n += standbys[i].of == t && standbys[i].state == state;
+    return n;
+}
+
+/* Its end of the channel is closed: if it has no run, it goes. */
+static void drop(unsigned i)
+{
+    sys_close(standbys[i].channel);
+    standbys[i] = standbys[--standby_count];
+}
+
+static void drop_all(const struct template *t)
+{
+    for (unsigned i = standby_count; i-- > 0;)
+        if (standbys[i].of == t && standbys[i].state != ASKED)
+            drop(i);
+}
+
+/* Whoever waits for the standbys hears how many there are. */
+static void answer(struct template *t)
+{
+    struct answer said = {.pid = (int32_t)count(t, READY)};
+    if (t->waiter < 0)
+        return;
+    channel_send(t->waiter, &said, sizeof said, NULL, 0);
+    sys_close(t->waiter);
+    t->waiter = -1;
+}
+
+/* ---- plans ---- */
+
+static void forget(struct template *t)
+{
+    drop_all(t);
+    for (unsigned i = 0; i < standby_count; i++)
+        if (standbys[i].of == t)
+            standbys[i].of = NULL;
+    answer(t);
+    SYS(__NR_munmap, t->text, t->size + 1);
+    t->text = NULL;
+}
+
+/* A place for one more: a free one, or that of whichever was used longest ago. */
+static struct template *place(void)
+{
+    struct template *oldest = NULL;
+    for (unsigned i = 0; i < MOST_TEMPLATES; i++) {
+        struct template *t = &templates[i];
+        if (!t->text)
+            return t;
+        if (t->keep == AS_EVER && (!oldest || t->used_us < oldest->used_us))
+            oldest = t;
+    }
+    if (oldest)
+        forget(oldest);
+    return oldest;
+}
+
+static struct template *add(const char *plan, size_t size)
+{
+    struct template *t = place();
+    long memory = t ? SYS(__NR_mmap, 0, size + 1, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : -ENOMEM;
+    if (memory < 0 && memory > -4096)
+        return NULL;
+    memcpy((char *)memory, plan, size);
+    *t = (struct template){.text = (char *)memory, .size = size, .keep = AS_EVER, .waiter = -1};
+    return t;
+}
+
+static struct template *find(const char *plan, size_t size)
+{
+    for (unsigned i = 0; i < MOST_TEMPLATES; i++)
+        if (templates[i].text && templates[i].size == size && memcmp(templates[i].text, plan, size) == 0)
+            return &templates[i];
+    return add(plan, size);
+}
+
+struct template *templates_find(const struct asked *a)
+{
+    char *text;
+    long size = request_map(a, &text);
+    if (size < 0)
+        return NULL;
+    struct template *t = find(text + a->head.command, (size_t)size - a->head.command - 1);
+    SYS(__NR_munmap, text, size);
+    return t;
+}
+
+/* ---- standbys ---- */
+
+bool templates_hand_over(struct template *t, const struct asked *a)
+{
+    t->uses++;
+    t->used_us = clock_us();
+    for (unsigned i = 0; i < standby_count; i++)
+        if (standbys[i].of == t && standbys[i].state == READY && request_send(standbys[i].channel, a) >= 0) {
+            standbys[i].state = ASKED;
+            return true;
+        }
+    return false;
+}
+
+void templates_keep(struct template *t, struct asked *a)
+{
+    answer(t);
+    t->keep = a->head.keep > MOST_STANDBYS && a->head.keep != AS_EVER ? MOST_STANDBYS : a->head.keep;
+    t->waiter = a->fd[ASKED_LIFE];
+    a->fd[ASKED_LIFE] = -1;
+    t->pause_until = 0;
+}
+
+static unsigned wanted(const struct template *t, int64_t now)
+{
+    if (!t->text || t->impossible || now < t->pause_until)
+        return 0;
+    if (t->keep != AS_EVER)
+        return t->keep;
+    return t->uses >= USES && now < t->used_us + IDLE_US;
+}
+
+static void make(struct template *t)
+{
+    static struct plan plan;
+    struct plan_error error;
+    int ends[2];
+    if (SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, ends) < 0)
+        return;
+    long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        int keep[2];
+        descriptors_insert(keep, descriptors_insert(keep, 0, ends[1]), caller);
+        if (descriptors_close_but(keep, 2, 3) < 0 || !plan_parse(&plan, t->text, t->size, &error))
+            sys_exit(125);
+        sys_exit(stand_by(&plan, ends[1], caller));
+    }
+    sys_close(ends[1]);
+    if (pid < 0)
+        sys_close(ends[0]);
+    else
+        standbys[standby_count++] = (struct standby){ends[0], t, PREPARING};
+}
+
+static void trim(struct template *t, unsigned most)
+{
+    for (unsigned i = standby_count; i-- > 0 && count(t, PREPARING) + count(t, READY) > most;)
+        if (standbys[i].of == t && standbys[i].state != ASKED)
+            drop(i);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t templates_work(void)
+{
+    int64_t now = clock_us(), again = INT64_MAX;
+    for (unsigned i = 0; i < MOST_TEMPLATES; i++) {
+        struct template *t = &templates[i];
+        if (!t->text)
+            continue;
+        unsigned most = wanted(t, now);
+        trim(t, most);
+        for (unsigned n = count(t, PREPARING) + count(t, READY); n < most && standby_count < MOST_STANDBYS; n++)
+            make(t);
+        if (t->waiter >= 0 && (count(t, READY) >= most || t->impossible))
+            answer(t);
+        if (now < t->pause_until)
+            again = earlier(again, t->pause_until);
+        if (t->keep == AS_EVER && most)
+            again = earlier(again, t->used_us + IDLE_US);
+    }
+    return again;
+}
+
+unsigned templates_watch(struct pollfd *wait)
+{
+    for (unsigned i = 0; i < standby_count; i++)
+        wait[i] = (struct pollfd){.fd = standbys[i].channel, .events = POLLIN};
+    return standby_count;
+}
+
+/* It has ended, or has its run, which is none of our business any more. */
+static void hear_end(unsigned i)
+{
+    struct template *t = standbys[i].of;
+    bool failed = standbys[i].state != ASKED;
+    drop(i);
+    if (failed && !t->impossible) {
+        t->pause_until = clock_us() + PAUSE_US;
+        answer(t);
+    }
+}
+
+/* What it was handed would not do: nor would the others. */
+static void hear_refusal(unsigned i)
+{
+    struct template *t = standbys[i].of;
+    drop(i);
+    if (t)
+        drop_all(t);
+}
+
+static bool hear(unsigned i, struct asked *a)
+{
+    uint32_t news = STANDBY_READY;
+    long n = channel_hear(standbys[i].channel, &a->head, sizeof a->head, a->fd, &a->count);
+    memcpy(&news, &a->head, sizeof news);
+    if (n == -EAGAIN)
+        return false;
+    if (n <= 0) {
+        hear_end(i);
+    } else if (n != sizeof news) {
+        bool sound = request_sound(&a->head, (size_t)n, a->count);
+        hear_refusal(i);
+        return sound;
+    } else if (news == STANDBY_READY) {
+        standbys[i].state = READY;
+    } else {
+        standbys[i].of->impossible = true;
+    }
+    return false;
+}
+
+/* Those that go change the places of the others, whose news can wait. */
+bool templates_hear(const struct pollfd *wait, struct asked *a)
+{
+    for (unsigned i = standby_count; i-- > 0;)
+        if (wait[i].revents && i < standby_count && hear(i, a))
+            return true;
+    return false;
+}
+#endif
