@@ -12,6 +12,7 @@ from jailed.spied import Spied, spy_on
 from support.installation import Installation
 from support.launcher import Launcher
 from support.scripts import Scripts
+from support.services import Services
 from support.users import User
 
 
@@ -52,3 +53,9 @@ def scripts(pyjail: Launcher) -> Scripts:
 def no_hang() -> Iterator[None]:
     with patience():
         yield
+
+
+@pytest.fixture
+def services(pyjail: Launcher, place: Path) -> Services:
+    """Services that the test's user writes and runs."""
+    return Services(pyjail, place)

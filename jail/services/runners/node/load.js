@@ -37,14 +37,23 @@ function withoutWarning(make) {
   }
 }
 
+// Of an error in a module made of text node keeps the place to itself; a node that only checks it does not.
+function placed(error, source, name) {
+  const { spawnSync } = require('node:child_process'); // which takes 10 ms to load
+  const { stderr } = spawnSync(process.execPath, ['--check', '--input-type=module'], { input: source, env: {} });
+  const told = String(stderr).split(/\n {4}at /)[0];
+  if (told.startsWith('[stdin]:')) error.stack = told.replace('[stdin]', name);
+}
+
 // Compile; an error of the syntax is remembered, to be told from one that running code throws.
-function compiled(make) {
+function compiled(make, source, name) {
   try {
     return make();
   } catch (error) {
     load.syntaxError = error;
-    const where = /^(.*:\d+)$/m.exec(String(error.stack));
-    if (where) error.message += ` (${where[1].replace(/^file:\/\//, '')})`;
+    if (!error.stack.startsWith(name)) placed(error, source, name);
+    const where = /^\S+:\d+$/m.exec(error.stack);
+    if (where) error.message += ` (${where[0]})`;
     throw error;
   }
 }
@@ -61,7 +70,7 @@ async function loadModule(source, name) {
       meta.resolve = resolve;
     },
     importModuleDynamically: (specifier) => import(resolve(specifier)),
-  })));
+  })), source, name);
   await module.link(async (specifier) => {
     const found = await import(resolve(specifier));
     const names = Object.keys(found);
@@ -101,7 +110,7 @@ async function load(text, name) {
     } catch (error) {
       const isModule = MODULE_SYNTAX.some((text) => error.message.startsWith(text));
       if (name.endsWith('.cjs') || !isModule) {
-        compiled(() => { throw error; });
+        compiled(() => { throw error; }, source, name);
       }
     }
   }
