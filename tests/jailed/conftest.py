@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from support.launcher import Launcher
 from support.scripts import Scripts
 from support.services import Services
 from support.users import User
+
+PACKAGES = ("anyio", "trio", "sniffio", "idna", "outcome", "attr", "attrs", "sortedcontainers")
 
 
 @pytest.fixture
@@ -59,3 +63,20 @@ def no_hang() -> Iterator[None]:
 def services(pyjail: Launcher, place: Path) -> Services:
     """Services that the test's user writes and runs."""
     return Services(pyjail, place)
+
+
+@pytest.fixture(scope="session")
+def packages() -> Iterator[Path]:
+    """What the installation under test lacks, where every user may read it."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-packages-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for package in PACKAGES:
+            spec = find_spec(package)
+            assert spec is not None, f"{package} is missing: scripts/setup --test"
+            for place in spec.submodule_search_locations or ():
+                shutil.copytree(place, folder / package, ignore=shutil.ignore_patterns("tests", "_tests"))
+        spec = find_spec("typing_extensions")
+        if spec is not None and spec.origin is not None:
+            shutil.copy(spec.origin, folder)
+        yield folder

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.scripts import Scripts
 
-PACKAGES = ("anyio", "trio", "sniffio", "idna", "outcome", "attr", "attrs", "sortedcontainers")
 PRELUDE = """
 import anyio
 def left_over():
@@ -22,23 +17,6 @@ def left_over():
     except ChildProcessError:
         return None
 """
-
-
-@pytest.fixture(scope="module")
-def packages() -> Iterator[Path]:
-    """What the installation under test lacks, where every user may read it."""
-    with tempfile.TemporaryDirectory(prefix="pyjail-packages-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        for package in PACKAGES:
-            spec = find_spec(package)
-            assert spec is not None, f"{package} is missing: scripts/setup --test"
-            for place in spec.submodule_search_locations or ():
-                shutil.copytree(place, folder / package, ignore=shutil.ignore_patterns("tests", "_tests"))
-        spec = find_spec("typing_extensions")
-        if spec is not None and spec.origin is not None:
-            shutil.copy(spec.origin, folder)
-        yield folder
 
 
 @pytest.fixture(params=["asyncio", "trio"])
