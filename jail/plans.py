@@ -1,6 +1,6 @@
 """Plans for the library: made once for a `Jail`, used again while nothing that they depend on has changed.
 
-What a plan depends on is what the command's cache keeps too (jail/cli/cache.py): the files that were read to
+What a plan depends on is what the command's cache keeps too (jail/sources.py): the files that were read to
 build it, the links and folders of the host that it shows, the cgroups that it may divide. A look at each of
 them, some 20 calls of lstat(2), is a tenth of building anew.
 """
@@ -66,10 +66,9 @@ def with_variables(plan: bytes, variables: Mapping[str, str]) -> bytes:
 def _make(jail: Jail) -> tuple[Kept, bool]:
     """The plan, and whether a later change of what it was made from could be seen."""
     from jail.build import build_plan
-    from jail.cli.cache import Sources
-    from jail.cli.run import lasting, policies_of
     from jail.host import Host
     from jail.launch import load_program
+    from jail.sources import Sources, lasting, policies_of
 
     cgroups = _own_cgroups()
     sources = Sources()

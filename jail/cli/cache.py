@@ -22,26 +22,20 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 from jail._fields import unescape
 from jail.directives import Depends, Key
 from jail.host import fact
 from jail.plan import Plan
-from jail.resources import CONTROLLERS
-from rlimits.cgroup import bus_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jail.host import Host
+    from jail.sources import Sources
 
 MAX_PLANS = 256
-SETTLED_NS = 2_000_000_000
-MAX_LINKS = 40
 MAX_DEPENDS = 256  # of a plan, as the front reads it
-CGROUPS = ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in CONTROLLERS))
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -96,57 +90,6 @@ def open_trusted(name: str, parent: int | None, create: bool, path: str = "") ->
                         "set XDG_CACHE_HOME to a folder of your own")
     mode = f"{facts.st_mode & 0o7777:04o}"
     raise UntrustedError(f"{path} is open to other users (mode {mode}); chmod 700 {path}")
-
-
-class Sources:
-    """The files that a plan is built from: `add` each one before it is read. `settle`: how many nanoseconds
-    ago one must have changed for the plan to be kept."""
-
-    def __init__(self, settle: int = SETTLED_NS) -> None:
-        self.settle = settle
-        self.facts: list[Depends] = []
-        self.settled = True
-
-    def add(self, path: str) -> None:
-        """Note a file and the symbolic links on the way to it, as they are now. Only what has been as it is
-        for a while can be told from what it becomes later."""
-        for _ in range(MAX_LINKS):
-            known = fact(path)
-            self.facts.append(known)
-            if known.kind != "symlink":
-                self.settled &= known.kind == "file" and self.is_old(known)
-                return
-            self.settled &= self.is_old(known)
-            try:
-                path = os.path.join(os.path.dirname(path), os.readlink(path))
-            except OSError:  # it has just changed
-                break
-        self.settled = False
-
-    def add_cgroups(self, host: Host) -> None:
-        """Note which cgroups there were: a plan that does without one must not outlive its coming. One that
-        is not ours to divide counts with its ctime, which is that of the last chown or chmod. Where we are in
-        the tree is part of the key."""
-        self.facts += (fact(path) for path in CGROUPS)
-        used = [known for known in host.controllers if known.name in CONTROLLERS]
-        for path, ours in dict.fromkeys((known.path, known.writable) for known in used):
-            self.add_cgroup(path, ours)
-        if host.euid != 0 and any(known.version == 2 for known in used):
-            self.facts.append(fact(bus_of(host.euid)))  # in version 2 the user's systemd may have to help
-
-    def add_cgroup(self, path: str, ours: bool) -> None:
-        """Note the folder of one cgroup."""
-        try:
-            found = os.lstat(path)
-        except OSError:  # it was there a moment ago
-            self.settled = False
-            return
-        self.facts.append(Depends("dir", path, found.st_dev, found.st_ino,
-                                  ctime=None if ours else found.st_ctime_ns))
-
-    def is_old(self, known: Depends) -> bool:
-        """Whether it changed long enough ago for its next change to have another time."""
-        return known.ctime is not None and known.ctime < time.time_ns() - self.settle
 
 
 def modules() -> Iterator[Depends]:

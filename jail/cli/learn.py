@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import prctl
 
 from jail.build import build_plan
-from jail.cli.cache import Sources
 from jail.cli.parse import Parsed, UsageError
 from jail.cli.run import check_command, settings_of
 from jail.cli.seccomp import policy_of
@@ -23,6 +22,7 @@ from jail.errors import JailError, LaunchError
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
 from jail.outcome import Outcome
+from jail.sources import Sources
 from seccomp import PolicyError, learned
 from seccomp.learn import Learned, learn, seen_in
 

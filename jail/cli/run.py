@@ -3,24 +3,22 @@ place."""
 
 from __future__ import annotations
 
-import os.path
 import sys
 
 from jail.build import build_plan
-from jail.cli.cache import Sources, folder, store
+from jail.cli.cache import folder, store
 from jail.cli.parse import Parsed, UsageError
-from jail.cli.tojail import host_path, is_policy_file, make_jail, make_outcome
-from jail.directives import Depends
+from jail.cli.tojail import host_path, make_jail, make_outcome
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
-from jail.plan import Plan
+from jail.sources import Sources, lasting, policies_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jail.cli.parse import Setting
-    from jail.spec import Jail
+    from jail.plan import Plan
 
 
 def run(parsed: Parsed, key: tuple[str, str] | None,
@@ -43,11 +41,6 @@ def show_plan(parsed: Parsed) -> int:
     """Print the plan as the jailer would read it."""
     sys.stdout.buffer.write(lasting(plan_of(parsed, parsed.words, Sources())).to_bytes())
     return 0
-
-
-def lasting(plan: Plan) -> Plan:
-    """The plan without what only the cache asks for."""
-    return Plan(tuple(each for each in plan.directives if not isinstance(each, Depends)))
 
 
 def check_command(name: str, words: Sequence[str]) -> None:
@@ -79,16 +72,3 @@ def settings_of(parsed: Parsed, sources: Sources) -> list[Setting]:
     path = host_path(config, config.text)
     sources.add(path)
     return read_config(path) + parsed.settings
-
-
-def policies_of(jail: Jail) -> list[str]:
-    """The files that the jail's system call policy is read from: its own, and, for all but the default, the
-    shipped ones, any of which it may be based on."""
-    if jail.seccomp == "off":
-        return []
-    import seccomp
-    folder = os.path.join(os.path.dirname(seccomp.__file__), "profiles")
-    if jail.seccomp == "default":
-        return [os.path.join(folder, "default.toml")]
-    shipped = [os.path.join(folder, f"{name}.toml") for name in seccomp.profiles()]
-    return [jail.seccomp, *shipped] if is_policy_file(jail.seccomp) else shipped

@@ -11,6 +11,7 @@ import os.path
 
 from jail.cli.parse import UsageError, closest
 from jail.errors import SpecError
+from jail.sources import is_policy_file
 from jail.spec import MAX_DESCRIPTOR, MAX_ID, Bind, Jail, Tmpfs
 from rlimits import INFINITY, LimitError, Limits, parse_rlimit, parse_size
 
@@ -92,11 +93,6 @@ def make_outcome(settings: list[Setting]) -> int | str | None:
         if setting.option.name == "outcome":
             return host_path(setting, setting.text)
     return None
-
-
-def is_policy_file(text: str) -> bool:
-    """Whether --seccomp means a file, not the name of a profile."""
-    return "/" in text or text.endswith((".toml", ".json"))
 
 
 def host_path(setting: Setting, path: str) -> str:

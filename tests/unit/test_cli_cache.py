@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from jail.cli import cache
-from jail.cli.cache import Sources, UntrustedError
+from jail.cli.cache import UntrustedError
 from jail.directives import Depends, Ids, Key, Mount, Network
 from jail.host import Host
 from jail.plan import Plan
+from jail.sources import Sources
 from rlimits.cgroup import Controller
 
 PLAN = Plan((Ids(1000, 1000), Network(True), Mount("tmpfs", "/")))

@@ -239,7 +239,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 
 def test_a_plan_depends_on_every_file_of_its_policy() -> None:
-    from jail.cli.run import policies_of
+    from jail.sources import policies_of
     from jail.spec import Jail
 
     def names(jail: Jail) -> set[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from jail import Jail, plans
-from jail.cli.cache import Sources
 from jail.directives import Depends
 from jail.host import Host
 from jail.plan import Plan
+from jail.sources import Sources
 
 RULE = 'base = "default"\n[[rule]]\naction = "%s"\ncalls = ["getpgid"]\n'
 
