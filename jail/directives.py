@@ -193,6 +193,9 @@ class CpuTime:
 
 @record(frozen=True)
 class MaxOutput:
+    """`of` is `both`, `stdout` or `stderr`."""
+
+    of: str
     size: int
 
 

@@ -245,7 +245,13 @@ SHAPES: dict[type, Shape] = dict(
         _plain("timeout", Timeout, form.SOME_MILLISECONDS, once=_only),
         _plain("idle-timeout", IdleTimeout, form.SOME_MILLISECONDS, once=_only),
         _plain("cpu-time", CpuTime, form.SOME_MILLISECONDS, once=_only),
-        _plain("max-output", MaxOutput, form.number(0, 2**63 - 1), once=_only),
+        _plain(
+            "max-output",
+            MaxOutput,
+            form.either({of: of for of in ("both", "stdout", "stderr")}),
+            form.number(0, 2**63 - 1),
+            once=lambda given: given.of,
+        ),
         _plain("grace", Grace, form.MILLISECONDS, once=_only),
         _plain("pty", Pty, once=_only),
         (

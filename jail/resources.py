@@ -284,7 +284,9 @@ def _by_supervisor(limits: Limits) -> Iterator[Directive]:
         if seconds is not None and seconds != INFINITY:
             yield kind(milliseconds(seconds))
             yield Enforced(field, "supervisor")
-    if limits.max_output is not None and limits.max_output != INFINITY:
-        yield MaxOutput(limits.max_output)
-        yield Enforced("max_output", "supervisor")
+    for field, of in (("max_output", "both"), ("max_stdout", "stdout"), ("max_stderr", "stderr")):
+        size: int | None = getattr(limits, field)
+        if size is not None and size != INFINITY:
+            yield MaxOutput(of, size)
+            yield Enforced(field, "supervisor")
     yield Grace(milliseconds(limits.grace if limits.grace is not None else defaults.GRACE))

@@ -36,6 +36,8 @@ RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
     "idle_timeout": (parse_duration, 0, True),
     "grace": (parse_duration, 0, False),
     "max_output": (parse_size, 0, True),
+    "max_stdout": (parse_size, 0, True),
+    "max_stderr": (parse_size, 0, True),
     "nofile": (parse_count, 0, True),
     "file_size": (parse_size, 0, True),
     "tmp_size": (parse_size, 1, True),
@@ -100,6 +102,12 @@ class Limits:
     """Bytes on stdout and stderr together; as many reach the caller, then SIGKILL. None: no limit. Files and
     passed descriptors are not held. The payload writes to pipes, as for `idle_timeout`; a stdin that could be
     written to, a terminal or a socket, can only be read."""
+    max_stdout: int | None = None
+    """As `max_output`, of what is written to descriptor 1 alone. With this or `max_stderr` each stream has a
+    pipe of its own: where the caller has both in one place, what the program wrote alternately may come in
+    another order. Which descriptor a program writes to is its own choice: only `max_output` holds the sum."""
+    max_stderr: int | None = None
+    """As `max_stdout`, of what is written to descriptor 2."""
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL."""
     nofile: int | None = None

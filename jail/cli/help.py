@@ -62,7 +62,7 @@ STATUSES = (
     ("0-255", "what the command itself returned"),
     ("128+N", "signal N ended it; 137 with \"out-of-memory\" in the outcome: memory ran out"),
     ("124", "a time limit: --timeout, --idle-timeout or --cpu-time"),
-    ("153", "--max-output was reached"),
+    ("153", "--max-output, --max-stdout or --max-stderr was reached"),
     ("125", "the jail could not be made; the command never ran"),
     ("126", "COMMAND cannot be executed"),
     ("127", "COMMAND was not found"),

@@ -103,6 +103,8 @@ RUN_OPTIONS = (
            default="no limit"),
     Option("max-output", SIZE, "SIZE", LIMITS, "bytes on stdout and stderr together, then SIGKILL",
            default="no limit"),
+    Option("max-stdout", SIZE, "SIZE", LIMITS, "bytes on stdout, then SIGKILL", default="no limit"),
+    Option("max-stderr", SIZE, "SIZE", LIMITS, "bytes on stderr, then SIGKILL", default="no limit"),
     Option("grace", DURATION, "TIME", LIMITS, "time between SIGTERM and SIGKILL", default="5s"),
     Option("nofile", COUNT, "N", LIMITS, "open descriptors of each process", default="1024"),
     Option("file-size", SIZE, "SIZE", LIMITS, "the largest file that can be written", default="1G"),

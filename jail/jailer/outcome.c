@@ -30,7 +30,9 @@ static const enum ending endings[] = {[BY_TIMEOUT] = TIMED_OUT,
                                       [BY_IDLE_TIMEOUT] = IDLE_TIMED_OUT,
                                       [BY_CPU_TIME] = CPU_EXCEEDED,
                                       [BY_MEMORY] = OUT_OF_MEMORY,
-                                      [BY_OUTPUT] = OUTPUT_EXCEEDED};
+                                      [BY_OUTPUT] = OUTPUT_EXCEEDED,
+                                      [BY_STDOUT] = OUTPUT_EXCEEDED,
+                                      [BY_STDERR] = OUTPUT_EXCEEDED};
 
 enum ending outcome_ending(const struct run *run, const struct verdict *v)
 {
@@ -68,7 +70,8 @@ const char *outcome_name(enum ending ending)
 unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names)
 {
     static const char *const by[] = {
-        [BY_TIMEOUT] = "timeout", [BY_IDLE_TIMEOUT] = "idle_timeout", [BY_OUTPUT] = "max_output"};
+        [BY_TIMEOUT] = "timeout",   [BY_IDLE_TIMEOUT] = "idle_timeout", [BY_OUTPUT] = "max_output",
+        [BY_STDOUT] = "max_stdout", [BY_STDERR] = "max_stderr"};
     unsigned count = 0;
     if (v->oom_kills > 0)
         names[count++] = "memory";

@@ -165,7 +165,15 @@ static HANDLER(take_cpu_time)
 
 static HANDLER(take_max_output)
 {
-    return whole(p, f[0], 0, INT64_MAX, &p->plan->max_output);
+    static const char *const names[] = {"both", "stdout", "stderr"};
+    unsigned i = 0;
+    while (i < OUTPUTS && !text_equal(names[i], f[0]))
+        i++;
+    if (i == OUTPUTS)
+        return refuse(p, "expected both, stdout or stderr, got", f[0]);
+    if (p->plan->max_output[i] != UNSET)
+        return refuse(p, "stands twice:", f[0]);
+    return whole(p, f[1], 0, INT64_MAX, &p->plan->max_output[i]);
 }
 
 static HANDLER(take_stats)
@@ -258,7 +266,7 @@ static const struct directive directives[] = {
     {"grace", 1, 1, true, take_grace},
     {"idle-timeout", 1, 1, true, take_idle_timeout},
     {"cpu-time", 1, 1, true, take_cpu_time},
-    {"max-output", 1, 1, true, take_max_output},
+    {"max-output", 2, 2, false, take_max_output},
     {"pty", 0, 0, true, take_pty},
     {"outcome", 2, 2, true, take_outcome},
     {"stats", 0, 0, true, take_stats},

@@ -70,6 +70,9 @@ struct dependency {
     const char *kind, *path, *fact[5];
 };
 
+/* What a limit on output counts: a descriptor by its number, or both together. */
+enum output { OUTPUT_BOTH, OUTPUT_STDOUT, OUTPUT_STDERR, OUTPUTS };
+
 /* Which system calls the supervisor hears of. */
 enum audit { AUDIT_NOTHING, AUDIT_REFUSED, AUDIT_ALL };
 
@@ -127,7 +130,7 @@ struct plan {
     unsigned pass_fd_count;
     int life_fds[MAX_LIFE_FDS];
     unsigned life_fd_count;
-    int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output;
+    int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output[OUTPUTS];
     unsigned cpu_line;
     bool stats;
     unsigned notify_line, listen_line, pty_line; /* 0: not asked for */

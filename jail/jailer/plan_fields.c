@@ -222,7 +222,9 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     memset(plan, 0, sizeof *plan);
     plan->umask = 022;
     plan->outcome_fd = UNSET;
-    plan->timeout_ms = plan->idle_ms = plan->cpu_ms = plan->max_output = UNSET;
+    plan->timeout_ms = plan->idle_ms = plan->cpu_ms = UNSET;
+    for (unsigned i = 0; i < OUTPUTS; i++)
+        plan->max_output[i] = UNSET;
     plan->grace_ms = 5000;
     for (size_t i = 0; i < size; i++) {
         if (!text[i])

@@ -1,7 +1,8 @@
 /* The relay: where a limit on output asks for it, the payload writes to pipes, and a thread for each passes on what
- * comes; where the payload has a terminal of its own, a thread for each direction. A thread may wait for the caller as long as it likes while the supervisor does its other duties, and the
- * caller's descriptors, which others may share, stay as they are. Bytes are copied: splice(2) would take a slot of the
- * caller's pipe for each small write and fill it with a few bytes. */
+ * comes; where the payload has a terminal of its own, a thread for each direction. A thread may wait for the caller as
+ * long as it likes while the supervisor does its other duties, and the caller's descriptors, which others may share, stay
+ * as they are. Bytes are copied: splice(2) would take a slot of the caller's pipe for each small write and fill it with a
+ * few bytes. */
 #include "run.h"
 #include "text.h"
 #include <asm/resource.h>
@@ -23,9 +24,9 @@ struct stream {
 static struct {
     struct stream streams[3];
     unsigned count, running;   /* of the latter, only output */
-    int64_t left;              /* bytes that may still pass */
+    int64_t left[OUTPUTS];     /* bytes that may still pass */
     int64_t last_us;           /* when there was output last, or the caller took what there was */
-    bool exceeded;
+    enum cause exceeded;       /* the limit on output that was */
     bool hung_up;              /* nobody is left at the caller's side of the payload's terminal */
     int terminal;              /* … and our side of that, or -1 */
     int connected;             /* eventfd: it is known */
@@ -44,14 +45,22 @@ static void tell(void)
     sys_write(event, &one, sizeof one);
 }
 
-/* How many of `size` bytes may pass: both streams count together. */
-static size_t take(size_t size)
+/* How many of `size` bytes may pass by a limit, which has as many less from then on. */
+static size_t take(enum output of, size_t size)
 {
-    int64_t left = GET(relay.left), taken;
+    int64_t left = GET(relay.left[of]), taken;
     do
         taken = left < (int64_t)size ? left : (int64_t)size;
-    while (!__atomic_compare_exchange_n(&relay.left, &left, left - taken, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    while (!__atomic_compare_exchange_n(&relay.left[of], &left, left - taken, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     return (size_t)taken;
+}
+
+/* The same by the stream's own limit and the common one; what the first lets pass the second may not. */
+static size_t take_of_both(enum output own, size_t size, enum output *short_of)
+{
+    size_t most = take(own, size);
+    *short_of = most < size ? own : OUTPUT_BOTH;
+    return take(OUTPUT_BOTH, most);
 }
 
 /* Until something has come; false if nobody is left to take it, which a payload shall notice as soon as without us. */
@@ -82,14 +91,15 @@ static bool write_out(const struct stream *s, size_t size)
 /* What was read is written or the stream is over; what may not pass is the end of it. */
 static bool pass(struct stream *s, size_t size)
 {
-    size_t may = s->fd ? take(size) : size;
+    enum output short_of = OUTPUT_BOTH;
+    size_t may = s->fd ? take_of_both((enum output)s->fd, size, &short_of) : size;
     SET(s->waiting, true);
     bool good = write_out(s, may);
     if (s->fd)
         SET(relay.last_us, clock_us());
     SET(s->waiting, false);
     if (may < size)
-        SET(relay.exceeded, true);
+        SET(relay.exceeded, BY_OUTPUT + short_of);
     return good && may == size;
 }
 
@@ -163,9 +173,20 @@ void relay_connect(int terminal)
     sys_write(relay.connected, &one, sizeof one);
 }
 
-static bool wanted(const struct plan *plan)
+/* Each stream by a limit of its own. */
+static bool is_parted(const struct plan *plan)
 {
-    return plan->idle_ms != UNSET || plan->max_output != UNSET || plan->pty_line;
+    return plan->max_output[OUTPUT_STDOUT] != UNSET || plan->max_output[OUTPUT_STDERR] != UNSET;
+}
+
+static bool is_capped(const struct plan *plan)
+{
+    return plan->max_output[OUTPUT_BOTH] != UNSET || is_parted(plan);
+}
+
+bool relay_wanted(const struct plan *plan)
+{
+    return plan->idle_ms != UNSET || is_capped(plan) || plan->pty_line;
 }
 
 /* The caller's descriptor stands for both ends, until it is known what is at the other. */
@@ -221,24 +242,24 @@ static bool read_only_stdin(struct failure *f)
 bool relay_make(struct run *run, struct failure *f)
 {
     struct stat out, err;
-    if (!wanted(run->plan))
+    if (!relay_wanted(run->plan))
         return true;
     TRY(f, STEP_RELAY, 0, event = (int)SYS(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
     if (run->plan->pty_line)
         return make_terminal(f);
     TRY(f, STEP_RELAY, 0, sys_fstat(1, &out));
     TRY(f, STEP_RELAY, 0, sys_fstat(2, &err));
-    /* Where both go to the same place, one pipe keeps their order. */
-    bool same = out.st_dev == err.st_dev && out.st_ino == err.st_ino;
-    if (!make_pipe(1, f) || (!same && !make_pipe(2, f)))
+    /* Where both go to the same place, one pipe keeps their order, and what comes out of it is of either. */
+    bool one = out.st_dev == err.st_dev && out.st_ino == err.st_ino && !is_parted(run->plan);
+    if (!make_pipe(1, f) || (!one && !make_pipe(2, f)))
         return false;
-    return run->plan->max_output == UNSET || read_only_stdin(f);
+    return !is_capped(run->plan) || read_only_stdin(f);
 }
 
 /* On the jail's side, where nothing refers to the caller's output from here on. */
 bool relay_enter(struct run *run, struct failure *f)
 {
-    if (!wanted(run->plan) || run->plan->pty_line)
+    if (!relay_wanted(run->plan) || run->plan->pty_line)
         return true;
     /* The first is stdout, and stderr too where that has none of its own. */
     TRY(f, STEP_RELAY, 0, SYS(__NR_dup3, relay.streams[0].payloads, 2, 0));
@@ -266,9 +287,10 @@ bool relay_start(struct run *run, struct failure *f)
 {
     const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     const struct plan *plan = run->plan;
-    if (!wanted(plan))
+    if (!relay_wanted(plan))
         return true;
-    relay.left = plan->max_output == UNSET ? INT64_MAX : plan->max_output;
+    for (unsigned i = 0; i < OUTPUTS; i++)
+        relay.left[i] = plan->max_output[i] == UNSET ? INT64_MAX : plan->max_output[i];
     relay.last_us = run->start_us;
     TRY(f, STEP_RELAY, 0, limit_file_size(plan));
     for (unsigned i = 0; i < relay.count; i++) {
@@ -294,7 +316,7 @@ void relay_hear(void)
     sys_read(event, &times, sizeof times);
 }
 
-bool relay_exceeded(void)
+enum cause relay_exceeded(void)
 {
     return GET(relay.exceeded);
 }

@@ -45,7 +45,8 @@ struct identity {
     int64_t error;
 };
 
-enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT };
+/* Of output, as many causes as there are limits on it. */
+enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT, BY_STDOUT, BY_STDERR };
 
 /* What became of it, as the kernel and the clock tell; nothing the payload wrote. */
 struct verdict {
@@ -201,12 +202,13 @@ bool network_begin(struct run *run, struct failure *f);
 bool network_join(struct run *run, struct failure *f);
 
 /* relay.c: does nothing where the plan has no limit on output and no pty */
+bool relay_wanted(const struct plan *plan);
 bool relay_make(struct run *run, struct failure *f);  /* before the clone */
 bool relay_enter(struct run *run, struct failure *f); /* the jail's side */
 bool relay_start(struct run *run, struct failure *f); /* in the supervisor, after the clone */
 int relay_event(void);                                /* readable when there is news; -1 without a relay */
 void relay_hear(void);
-bool relay_exceeded(void);
+enum cause relay_exceeded(void);                      /* BY_ITSELF as long as no limit was */
 bool relay_hung_up(void);                             /* nobody is left at the other side of the payload's terminal */
 bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
 int64_t relay_idle_since(void);

@@ -48,8 +48,8 @@ static bool reaches_host(const struct plan *plan)
 /* An audit, a relay and a terminal begin with the caller's own descriptors, a service manager with its environment. */
 static bool possible(const struct plan *plan)
 {
-    return !plan->audit && plan->idle_ms == UNSET && plan->max_output == UNSET && plan->outcome_fd == UNSET &&
-           !plan->outcome_file && plan->life_fd_count == 0 && !plan->pty_line && !plan->notify_line && !plan->listen_line &&
+    return !plan->audit && !relay_wanted(plan) && plan->outcome_fd == UNSET &&
+           !plan->outcome_file && plan->life_fd_count == 0 && !plan->notify_line && !plan->listen_line &&
            !reaches_host(plan);
 }
 

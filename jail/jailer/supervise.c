@@ -292,8 +292,9 @@ static void collect(struct watch *w)
 static void hear_relay(struct watch *w)
 {
     relay_hear();
-    if (relay_exceeded())
-        end_now(w, BY_OUTPUT);
+    enum cause cause = relay_exceeded();
+    if (cause != BY_ITSELF)
+        end_now(w, cause);
     if (relay_hung_up())
         end_soon(w, BY_ITSELF, SIGHUP);
 }

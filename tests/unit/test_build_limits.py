@@ -47,6 +47,8 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
                 timeout=0.0001,
                 idle_timeout=0.5,
                 max_output=7,
+                max_stdout=6,
+                max_stderr=0,
                 grace=0,
                 pids=9,
             ),
@@ -73,7 +75,11 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
     assert made.of(d.Timeout) == (d.Timeout(1),)
     assert made.of(d.Grace) == (d.Grace(0),)
     assert made.of(d.IdleTimeout) == (d.IdleTimeout(500),)
-    assert made.of(d.MaxOutput) == (d.MaxOutput(7),)
+    assert made.of(d.MaxOutput) == (
+        d.MaxOutput("both", 7),
+        d.MaxOutput("stdout", 6),
+        d.MaxOutput("stderr", 0),
+    )
     assert made.of(d.CpuTime) == (), "nothing here counts it"
     assert enforced(made) == {
         "memory": "rlimit",
@@ -88,6 +94,8 @@ def test_limits_that_are_asked_for_are_exact_and_named() -> None:
         "timeout": "supervisor",
         "idle_timeout": "supervisor",
         "max_output": "supervisor",
+        "max_stdout": "supervisor",
+        "max_stderr": "supervisor",
     }
 
 

@@ -41,7 +41,7 @@ ONCE: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.Grace, duration),
     st.builds(d.IdleTimeout, duration),
     st.builds(d.CpuTime, duration),
-    st.builds(d.MaxOutput, amount),
+    st.builds(d.MaxOutput, st.sampled_from(["both", "stdout", "stderr"]), amount),
     st.just(d.Stats()),
     st.just(d.Notify()),
     st.just(d.ListenFds()),
