@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import os.path
 
-from jail.cli.cache import Sources
 from jail.cli.options import RUN_OPTIONS
 from jail.cli.parse import Parsed, Setting
 from jail.cli.run import run, settings_of
 from jail.cli.tojail import make_jail
 from jail.defaults import PROGRAMS
 from jail.host import TOP
+from jail.sources import Sources
 from jail.spec import Bind
 
 TYPE_CHECKING = False

@@ -254,3 +254,42 @@ int64_t cputime_next(const struct run *run);
 
 /* launch.c, supervise.c, outcome.c, stats.c */
 bool launch(struct run *run, struct failure *f);
+bool may_run(const struct run *run); /* nothing that the supervisor has to hear or serve is missing */
+bool let_go_of_streams(const struct run *run, struct failure *f); /* the payload has them */
+long say_go(const struct run *run, bool helper, const int *fds, unsigned count);
+void supervise(struct run *run, struct verdict *v);
+enum ending outcome_ending(const struct run *run, const struct verdict *v);
+const char *outcome_name(enum ending ending);
+unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names); /* room for MOST_HIT */
+int outcome_status(const struct run *run, const struct verdict *v); /* exit status */
+long outcome_write(const struct run *run, const struct verdict *v);
+void stats_write(const struct run *run, const struct verdict *v);
+
+/* child.c, payload.c, init.c: the jail's side; none returns */
+__attribute__((noreturn)) void child(struct run *run);
+long payload_start(struct run *run, int ready); /* a process that shares this memory until its execve; its pid */
+__attribute__((noreturn)) void init_main(int payload_pid);
+__attribute__((noreturn)) void give_up(int errors, const struct failure *f, int status);
+
+/* standby.c: a jail that is made ahead of its command */
+int stand_by(struct plan *plan, int channel, int caller);
+bool standby_wait(struct run *run, struct failure *f); /* the payload, for its command; at once for any other */
+
+/* confine.c: on the calling process */
+bool confine_bounding_set(uint64_t keep, struct failure *f);
+bool confine_capabilities(uint64_t keep, struct failure *f);
+bool confine_limits(const struct plan *plan, struct failure *f);
+bool confine_landlock(const struct plan *plan, struct failure *f);
+bool confine_seccomp(const struct plan *plan, struct failure *f);
+
+/* signals.c */
+uint64_t signals_ignored(void);
+int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
+void signals_serve(void);                 /* block all, and have the kernel reap the children */
+void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
+void signals_before_death(void (*act)(void)); /* by any signal that we do not take */
+
+/* run.c */
+int64_t clock_us(void);
+
+#endif
