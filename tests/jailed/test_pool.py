@@ -335,6 +335,7 @@ answer(outs=outs, kept=kept, mine=mine)
 def test_a_closed_pool(found: Any) -> None:
     """Nothing of it is left, also no descriptor and no child to be waited for."""
     assert found("""
+jail.run(["/bin/true"])  # the serving jailer has started
 before = len(os.listdir("/proc/self/fd"))
 with Pool(Jail(), 3, runner=runners.python()) as pool:
     pool.wait_ready(60)
@@ -358,13 +359,13 @@ def test_nothing_outlives_the_caller(scripts: Scripts, end: str) -> None:
     running, line = scripts.started(PRELUDE + f"""
 pool = Pool(Jail(), 2, runner=runners.python())
 pool.wait_ready(60)
-print("ready", flush=True)
+print(*(one.running.pid for one in pool._keeper._ready), flush=True)
 sys.stdin.read()
 {end}
 """)
     with running:
-        assert line == b"ready\n"
-        held = hold(descendants(running.pid))
-        assert len(held) >= 6
+        supervisors = [int(word) for word in line.split()]
+        held = hold(pid for one in supervisors for pid in (one, *descendants(one)))
+        assert len(held) == 6
         running.communicate(timeout=60)
     assert alive_after(held, 60) == []
