@@ -107,7 +107,7 @@ static void say(enum standby_news news)
 /* The request, or false if there will be none, or nobody whom it could be handed to. */
 static bool wait_for_request(struct run *run, struct asked *a)
 {
-    struct pollfd wait[] = {{.fd = standby.channel, .events = POLLIN},
+    struct pollfd wait[] = {{.fd = standby.channel}, /* a request can wait until we are ready, but not the end */
                             {.fd = run->handover[0], .events = POLLIN},
                             {.fd = standby.caller, .events = POLLIN},
                             {.fd = run->init, .events = POLLIN},
@@ -119,12 +119,12 @@ static bool wait_for_request(struct run *run, struct asked *a)
         SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
         if (wait[2].revents || wait[3].revents || wait[4].revents)
             return false;
-        if (wait[1].revents && channel_hear(run->handover[0], &said, sizeof said, fds, &count) <= 0)
-            return false;
-        if (wait[1].revents)
-            say(STANDBY_READY);
         if (wait[0].revents)
             return request_receive(standby.channel, a) > 0;
+        if (channel_hear(run->handover[0], &said, sizeof said, fds, &count) <= 0)
+            return false;
+        say(STANDBY_READY);
+        wait[0].events = POLLIN;
     }
 }
 
@@ -209,9 +209,13 @@ static int run_it(struct run *run, struct asked *a)
     return conclude(run, &verdict);
 }
 
+/* What we have been asked for meanwhile is for another. */
 static int leave(struct run *run)
 {
     struct failure unheard;
+    struct asked a;
+    if (request_receive(standby.channel, &a) > 0)
+        request_send(standby.channel, &a);
     call_off(run, &unheard);
     cgroups_remove(run, false);
     ids_release(run);
@@ -228,7 +232,7 @@ int stand_by(struct plan *plan, int channel, int caller)
     standby.caller = caller;
     if (!possible(plan)) {
         say(STANDBY_IMPOSSIBLE);
-        return 0;
+        return leave(&run);
     }
     if (!take_places(&run, &f) || !watch_mounts(&f) || !note_sources(&run, &f) || !begin_signals(&run, &f) ||
         !launch(&run, &f) || !wait_for_request(&run, &a))

@@ -11,6 +11,8 @@
 #define USES 2           /* from then on it is expected to be used again */
 #define IDLE_US 1000000  /* without a use */
 #define PAUSE_US 1000000 /* after a failure */
+#define REFILL_US 3000   /* after a use: making a jail is in the way of the one that has just begun … */
+#define HURRY_US 6000    /* … unless the next use is as near as the last one is */
 #define SOCKET_UNIX 1
 #define SOCKET_SEQPACKET 5
 
@@ -18,7 +20,7 @@ struct template {
     char *text; /* the plan, with a NUL behind it; NULL if there is none here */
     size_t size;
     uint64_t uses;
-    int64_t used_us, pause_until;
+    int64_t used_us, refill_at, pause_until;
     uint32_t keep;   /* as the caller wants, or AS_EVER */
     int waiter;      /* hears when as many are ready, or -1 */
     bool impossible;
@@ -135,16 +137,24 @@ struct template *templates_find(const struct asked *a)
 
 /* ---- standbys ---- */
 
-bool templates_hand_over(struct template *t, const struct asked *a)
+/* One that is not ready yet has begun earlier than any other could. */
+static bool hand_to(const struct template *t, enum state state, const struct asked *a)
 {
-    t->uses++;
-    t->used_us = clock_us();
     for (unsigned i = 0; i < standby_count; i++)
-        if (standbys[i].of == t && standbys[i].state == READY && request_send(standbys[i].channel, a) >= 0) {
+        if (standbys[i].of == t && standbys[i].state == state && request_send(standbys[i].channel, a) >= 0) {
             standbys[i].state = ASKED;
             return true;
         }
     return false;
+}
+
+bool templates_hand_over(struct template *t, const struct asked *a)
+{
+    int64_t now = clock_us();
+    t->uses++;
+    t->refill_at = now - t->used_us < HURRY_US ? now : now + REFILL_US;
+    t->used_us = now;
+    return hand_to(t, READY, a) || hand_to(t, PREPARING, a);
 }
 
 void templates_keep(struct template *t, struct asked *a)
@@ -153,7 +163,14 @@ void templates_keep(struct template *t, struct asked *a)
     t->keep = a->head.keep > MOST_STANDBYS && a->head.keep != AS_EVER ? MOST_STANDBYS : a->head.keep;
     t->waiter = a->fd[ASKED_LIFE];
     a->fd[ASKED_LIFE] = -1;
-    t->pause_until = 0;
+    t->pause_until = t->refill_at = 0;
+}
+
+/* What failed once, or was of no use, is not tried again at once. */
+static void pause(struct template *t)
+{
+    drop_all(t);
+    t->pause_until = clock_us() + PAUSE_US;
 }
 
 static unsigned wanted(const struct template *t, int64_t now)
@@ -171,7 +188,7 @@ static void make(struct template *t)
     struct plan_error error;
     int ends[2];
     if (SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, ends) < 0)
-        return;
+        return pause(t);
     long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
         int keep[2];
@@ -181,10 +198,7 @@ static void make(struct template *t)
         sys_exit(stand_by(&plan, ends[1], caller));
     }
     sys_close(ends[1]);
-    if (pid < 0)
-        sys_close(ends[0]);
-    else
-        standbys[standby_count++] = (struct standby){ends[0], t, PREPARING};
+    standbys[standby_count++] = (struct standby){ends[0], t, PREPARING}; /* if there is none we hear of its end */
 }
 
 static void trim(struct template *t, unsigned most)
@@ -199,24 +213,28 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Make and drop what one plan is to have; when to look at it again. */
+static int64_t work(struct template *t, int64_t now)
+{
+    unsigned most = wanted(t, now), there = count(t, PREPARING) + count(t, READY);
+    int64_t again = now < t->pause_until ? t->pause_until : INT64_MAX;
+    if (there > most)
+        trim(t, most);
+    if (there < most && now < t->refill_at)
+        again = earlier(again, t->refill_at);
+    for (; there < most && now >= t->refill_at && standby_count < MOST_STANDBYS; there++)
+        make(t);
+    if (count(t, PREPARING) == 0 && now >= t->refill_at) /* that is all */
+        answer(t);
+    return t->keep == AS_EVER && most ? earlier(again, t->used_us + IDLE_US) : again;
+}
+
 int64_t templates_work(void)
 {
     int64_t now = clock_us(), again = INT64_MAX;
-    for (unsigned i = 0; i < MOST_TEMPLATES; i++) {
-        struct template *t = &templates[i];
-        if (!t->text)
-            continue;
-        unsigned most = wanted(t, now);
-        trim(t, most);
-        for (unsigned n = count(t, PREPARING) + count(t, READY); n < most && standby_count < MOST_STANDBYS; n++)
-            make(t);
-        if (t->waiter >= 0 && (count(t, READY) >= most || t->impossible))
-            answer(t);
-        if (now < t->pause_until)
-            again = earlier(again, t->pause_until);
-        if (t->keep == AS_EVER && most)
-            again = earlier(again, t->used_us + IDLE_US);
-    }
+    for (unsigned i = 0; i < MOST_TEMPLATES; i++)
+        if (templates[i].text)
+            again = earlier(again, work(&templates[i], now));
     return again;
 }
 
@@ -233,19 +251,17 @@ static void hear_end(unsigned i)
     struct template *t = standbys[i].of;
     bool failed = standbys[i].state != ASKED;
     drop(i);
-    if (failed && !t->impossible) {
-        t->pause_until = clock_us() + PAUSE_US;
-        answer(t);
-    }
+    if (failed)
+        pause(t);
 }
 
-/* What it was handed would not do: nor would the others. */
+/* It has been handed a request and would not do, nor would the others. */
 static void hear_refusal(unsigned i)
 {
     struct template *t = standbys[i].of;
     drop(i);
     if (t)
-        drop_all(t);
+        pause(t);
 }
 
 static bool hear(unsigned i, struct asked *a)
@@ -261,9 +277,9 @@ static bool hear(unsigned i, struct asked *a)
         bool sound = request_sound(&a->head, (size_t)n, a->count);
         hear_refusal(i);
         return sound;
-    } else if (news == STANDBY_READY) {
+    } else if (news == STANDBY_READY && standbys[i].state == PREPARING) {
         standbys[i].state = READY;
-    } else {
+    } else if (news == STANDBY_IMPOSSIBLE && standbys[i].of) {
         standbys[i].of->impossible = true;
     }
     return false;
