@@ -17,11 +17,13 @@ GRACE_MS = 5000  # docs/plan.md
 MARGIN_SECONDS = 5  # beyond the jail's own grace, so that it ends its payload by itself
 # Ends by HUP, INT, PIPE and TERM: successes for systemd, where it sees them by itself.
 CLEAN = "129 130 141 143"
+# What takes from the supervisor what it does not need. Settings that change /proc, the cgroups or what may be
+# mounted would take what jails are made of.
+HARDENING = ("NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes",
+             "SystemCallArchitectures=native")
 # What a jailer of root's needs outside of the namespaces that it makes.
 CAPABILITIES = ("CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETPCAP "
                 "CAP_SETUID CAP_SYS_ADMIN CAP_SYS_RESOURCE")
-HARDENING = ("NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes",
-             "SystemCallArchitectures=native")
 NOT_A_JAIL = "not a compiled jail; `pyjail compile -o FILE` makes one"
 
 
@@ -100,7 +102,9 @@ def service(jail: Compiled, parsed: Parsed, accept: bool) -> list[str]:
     lines += [f"Restart={restart}", f"SuccessExitStatus={CLEAN}", *ending(jail.plan)]
     if jail.says(Cgroup):
         lines += ["# The jail's own cgroup, which holds its limits, lies in the unit's.", "Delegate=yes"]
-    lines += hardening(jail)
+    lines += HARDENING
+    if not parsed.last("session"):  # whose service manager may not change it
+        lines.append(f"CapabilityBoundingSet={'' if by_user(jail) else CAPABILITIES}")
     if not accept and not jail.says(ListenFds):
         target = "default" if parsed.last("session") else "multi-user"
         lines += ["", "[Install]", f"WantedBy={target}.target"]
@@ -117,7 +121,7 @@ def ending(plan: Plan) -> list[str]:
 def identity(jail: Compiled, parsed: Parsed) -> list[str]:
     """Who starts it: root, or the user that it was compiled by."""
     setting, session = parsed.last("user"), parsed.last("session")
-    if jail.plan.of(Ids)[0].pool is not None:
+    if not by_user(jail):
         if setting or session:
             option = "--user" if setting else "--session"
             raise UsageError(f"{option}: the jail was compiled by root, for root: "
@@ -140,11 +144,9 @@ def identity(jail: Compiled, parsed: Parsed) -> list[str]:
         return [f"User={jail.owner}"]
 
 
-def hardening(jail: Compiled) -> list[str]:
-    """What takes from the supervisor what it does not need. Settings that change /proc, the cgroups or what
-    may be mounted would take what jails are made of."""
-    root = jail.plan.of(Ids)[0].pool is not None
-    return [*HARDENING, f"CapabilityBoundingSet={CAPABILITIES if root else ''}"]
+def by_user(jail: Compiled) -> bool:
+    """Whether it was compiled by an ordinary user, for that user."""
+    return jail.plan.of(Ids)[0].pool is None
 
 
 def socket(jail: Compiled, address: str, accept: bool) -> list[str]:

@@ -46,8 +46,29 @@ static const char *namespace_hint(int error)
            "tells more";
 }
 
+/* Whether anything is mounted below /proc here; then the kernel lets a user namespace mount no /proc of its own. */
+static bool proc_is_covered(void)
+{
+    static char table[1 << 16];
+    static const char below[] = " /proc/";
+    int fd = sys_open(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0);
+    size_t used = 0;
+    for (long n = 1; fd >= 0 && n > 0 && used < sizeof table; used += n > 0 ? (size_t)n : 0)
+        n = sys_read(fd, table + used, sizeof table - used);
+    if (fd >= 0)
+        sys_close(fd);
+    for (size_t i = 0; i + sizeof below <= used; i++)
+        if (memcmp(table + i, below, sizeof below - 1) == 0)
+            return true;
+    return false;
+}
+
 static const char *mount_hint(int error)
 {
+    if (error == EPERM && proc_is_covered())
+        return "parts of the /proc around us are covered, as in containers, and then the kernel lets no other be mounted: "
+               "start the container with --security-opt systempaths=unconfined (Docker) or unmask=ALL (Podman), or leave "
+               "/proc out with --no-proc";
     if (error == ENOTDIR)
         return "a folder goes on a folder and a file on a file; the root must be a folder";
     if (error == EPERM || error == EACCES || error == ENOSYS)
@@ -152,6 +173,9 @@ const char *report_hint(const struct failure *f)
         return f->error == EPERM || f->error == ENOSYS ? "the system call policy must allow read: it is needed once before the start"
                                                        : NULL;
     case STEP_ID_MAP:
+        if (f->error == EPERM && SYS_0(__NR_geteuid) == 0)
+            return "this root lacks CAP_SETUID, CAP_SETGID or CAP_SETFCAP, without which it can give a jail no ids: let the "
+                   "container keep them, or start pyjail as another user";
         return f->error == ENOENT ? "/proc must be mounted where pyjail runs" : namespace_hint(f->error);
     case STEP_ROOT:
     case STEP_MOUNT:

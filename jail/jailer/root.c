@@ -172,7 +172,7 @@ static int make_tree(struct run *run, struct node *n, struct failure *f)
 {
     static const char *const types[] = {[NODE_TMPFS] = "tmpfs", [NODE_PROC] = "proc", [NODE_DEVPTS] = "devpts"};
     if (n->kind == NODE_BIND) {
-        if (n->tree < 0 && !run->plan->pool)
+        if (n->tree < 0 && (run->opens_sources || !run->plan->pool))
             source_open(run, n, f);
         return n->tree;
     }

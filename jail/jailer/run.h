@@ -26,6 +26,7 @@ struct run {
     unsigned host_uid, host_gid;
     uint64_t ignored;        /* signals that the caller ignores: not ours to handle (nohup) */
 
+    bool opens_sources;      /* the jail's side does, with its own rights, as an ordinary user's always does */
     int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
     struct gates gates;      /* on the jail's side */
     int manager;             /* the service manager's socket, where it is to be told how things go, or -1 */
@@ -110,6 +111,7 @@ enum parcel_kind {
 
 struct parcel {
     uint32_t kind, first, end;
+    bool none; /* the supervisor may not open any: the jail's side is to try */
     uint32_t bare; /* the trees lack their attributes: the kernel is too old (classic.c) */
     int32_t wait_status;
     int32_t payload; /* its pid in the jail */

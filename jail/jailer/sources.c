@@ -3,13 +3,6 @@
 #include "run.h"
 #include "tree.h"
 
-static int owners_of(const struct run *run, const struct node *n, const struct stat *st)
-{
-    if (!(n->flags & FLAG_OWNER) || !run->plan->pool)
-        return -1;
-    return ids_owner_namespace(st->st_uid, st->st_gid, run->host_uid, run->host_gid);
-}
-
 /* statx(2), as far as it is asked: older headers lack the mount. */
 struct facts {
     uint32_t mask, unasked[7];
@@ -56,9 +49,9 @@ bool source_open(const struct run *run, struct node *n, struct failure *f)
     if (done == 0 && (n->flags & FLAG_DEVICE) && S_FORMAT(st.st_mode) != S_CHARACTER)
         done = -EINVAL;
     TRY(f, STEP_SOURCE, n->line, done);
-    int owners = owners_of(run, n, &st);
-    if (owners != -1)
-        TRY(f, STEP_OWNER, n->line, owners);
+    int owners = -1;
+    if ((n->flags & FLAG_OWNER) && run->plan->pool)
+        TRY(f, STEP_OWNER, n->line, owners = ids_owner_namespace(st.st_uid, st.st_gid, run->host_uid, run->host_gid));
     n->tree = tree_clone(fd, n->flags, owners);
     sys_close(fd);
     if (owners >= 0) {
@@ -69,11 +62,18 @@ bool source_open(const struct run *run, struct node *n, struct failure *f)
     return true;
 }
 
+/* Root without CAP_SYS_ADMIN, as in a container, may not mount where it is: only what its jail's own namespace allows. */
 bool sources_open(struct run *run, struct failure *f)
 {
-    for (unsigned i = 0; i < run->plan->node_count; i++)
-        if (run->plan->nodes[i].kind == NODE_BIND && !source_open(run, &run->plan->nodes[i], f))
+    for (unsigned i = 0; i < run->plan->node_count && !run->opens_sources; i++) {
+        struct node *n = &run->plan->nodes[i];
+        if (n->kind != NODE_BIND || source_open(run, n, f))
+            continue;
+        if (f->step != STEP_SOURCE || f->error != EPERM)
             return false;
+        *f = (struct failure){0};
+        run->opens_sources = true;
+    }
     return true;
 }
 
@@ -82,7 +82,11 @@ bool sources_send(struct run *run, struct failure *f)
     struct plan *plan = run->plan;
     int fds[CHANNEL_FDS];
     unsigned count = 0;
-    struct parcel p = {.kind = PARCEL_TREES};
+    struct parcel p = {.kind = PARCEL_TREES, .none = run->opens_sources};
+    if (p.none) {
+        TRY(f, STEP_SOURCE, 0, channel_send(run->control[0], &p, sizeof p, NULL, 0));
+        return true;
+    }
     for (unsigned i = 0; i <= plan->node_count; i++) {
         bool last = i == plan->node_count, bind = !last && plan->nodes[i].kind == NODE_BIND;
         bool absent = bind && plan->nodes[i].tree < 0;
@@ -102,6 +106,7 @@ bool sources_send(struct run *run, struct failure *f)
 
 void sources_take(struct run *run, const struct parcel *p, const int *fds, unsigned count)
 {
+    run->opens_sources = p->none;
     if (p->bare)
         tree_set_bare();
     for (unsigned i = p->first, taken = 0; i < p->end && i < run->plan->node_count && taken < count; i++)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import itertools
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,10 @@ class Systemd:
         # A unit may have a /tmp of its own, and there is where the tests keep all they need.
         shown = (pyjail.installation.folder, place)
         self.shows = tuple(f"--property=BindReadOnlyPaths={folder}" for folder in shown)
-        self.unit = f"pyjail-test-{os.getpid()}-{next(NUMBERS)}.service"
+        self.name = f"pyjail-test-{os.getpid()}-{next(NUMBERS)}"
+        self.unit = f"{self.name}.service"
+        self.folder = RUNNING if pyjail.user.is_root else runtime / "systemd" / "user"
+        self.installed: list[Path] = []
 
     def words(self, *words: str | Path) -> tuple[str | Path, ...]:
         return (*self.scope, "--quiet", "--wait", "--pipe", "--unit", self.unit, *words)
@@ -47,16 +51,39 @@ class Systemd:
         )
 
     def control(self, *words: str) -> str:
-        r = self.pyjail.run(*self.scope, *words, self.unit, program="/usr/bin/systemctl", **self.options)
-        return r.stdout.decode().strip()
+        return self.systemctl(*words, self.unit).stdout.decode().strip()
+
+    def systemctl(self, *words: str):
+        return self.pyjail.run(*self.scope, *words, program="/usr/bin/systemctl", **self.options)
+
+    def show(self, name: str) -> str:
+        return self.control("show", "--value", f"--property={name}")
+
+    def install(self, jail: Path, *options: str) -> Path:
+        """Have `pyjail unit` make the unit of a jail, whose file must be called as this unit is."""
+        r = self.pyjail.run("unit", *options, *([] if self.pyjail.user.is_root else ["--session"]), jail)
+        assert r.returncode == 0, r.stderr
+        name = r.stdout.decode().split()[1].removesuffix(",")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_bytes(r.stdout)
+        self.installed.append(self.folder / name)
+        self.systemctl("daemon-reload")
+        return self.folder / name
+
+    def close(self) -> None:
+        self.systemctl("stop", *(file.name for file in self.installed if "@" not in file.name), self.unit)
+        self.control("reset-failed")
+        for file in self.installed:
+            file.unlink()
+        if self.installed:
+            self.systemctl("daemon-reload")
 
 
 @pytest.fixture
 def systemd(pyjail, place):
     made = Systemd(pyjail, place)
     yield made
-    made.control("stop")
-    made.control("reset-failed")
+    made.close()
 
 
 def test_systemd_run(systemd, compiled):
@@ -70,11 +97,23 @@ def test_systemd_sees_the_payloads_status(systemd, compiled):
     assert systemd.control("show", "--value", "--property=ExecMainStatus") == "7"
 
 
-def test_systemd_stops_the_whole_jail(systemd, compiled):
+DEAF = "trap '' TERM; "
+STOPS = {
+    "control-group": ("", ("KillMode=control-group",)),
+    "mixed": ("", ("KillMode=mixed",)),
+    "process": ("", ("KillMode=process",)),
+    "no time for the grace": (DEAF, ("KillMode=mixed", "TimeoutStopSec=1")),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_systemd_stops_the_whole_jail(systemd, compiled, stop):
     """With a deaf child in a session of its own."""
-    script = "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000' & echo up; exec sleep 1000"
-    made = compiled("stays.jail", "--", *SH, script)
-    with systemd.popen(made, stdout=subprocess.PIPE) as process:
+    before, settings = STOPS[stop]
+    script = before + "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000 & echo up; wait' & exec sleep 1000"
+    made = compiled("stays.jail", "--grace", "60s" if before else "1s", "--", *SH, script)
+    properties = [f"--property={setting}" for setting in settings]
+    with systemd.popen(*properties, made, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
         supervisor = int(systemd.control("show", "--value", "--property=MainPID"))
         held = hold([supervisor, *descendants(supervisor)])
@@ -82,6 +121,74 @@ def test_systemd_stops_the_whole_jail(systemd, compiled):
         systemd.control("stop")
         assert alive_after(held, 30) == []
         process.communicate(timeout=60)
+
+
+def test_the_unit_that_is_made_for_a_jail(systemd, compiled):
+    """It is active when the payload runs; a stop that the payload heeds is no failure."""
+    script = "echo the payload runs >&2; sleep 1000"
+    made = compiled(f"{systemd.name}.jail", "--notify", "--", *SH, script)
+    file = systemd.install(made)
+    assert file.name == systemd.unit
+    assert systemd.systemctl("start", systemd.unit).returncode == 0
+    assert (systemd.show("ActiveState"), systemd.show("StatusText")) == ("active", "running")
+    supervisor = int(systemd.show("MainPID"))
+    assert os.readlink(f"/proc/{supervisor}/exe") == str(systemd.pyjail.installation.jailer)
+    held = hold([supervisor, *descendants(supervisor)])
+    systemd.control("stop")
+    assert alive_after(held, 30) == []
+    assert systemd.show("ActiveState") == "inactive"  # not "failed", with its status of 143
+
+
+def test_a_unit_that_waits_for_a_jail_learns_that_it_cannot_start(systemd, compiled):
+    made = compiled(f"{systemd.name}.jail", "--notify", "--", "/no/such/program")
+    systemd.install(made, "--restart", "no")
+    assert systemd.systemctl("start", systemd.unit).returncode != 0
+    assert (systemd.show("ExecMainStatus"), systemd.show("Result")) == ("127", "exit-code")
+    assert systemd.show("StatusText").startswith("cannot execute '/no/such/program'")
+
+
+@pytest.mark.parametrize("as_user", ["root"], indirect=True)
+def test_a_jail_that_fails_is_started_again_and_the_journal_has_its_words(systemd, compiled, pyjail):
+    made = compiled(f"{systemd.name}.jail", "--", *SH, "echo here I am >&2; exit 7")
+    systemd.install(made)
+    follow = ("--follow", "--output=cat", "--unit", systemd.unit, "--lines=0")
+    with pyjail.popen(*follow, program="/usr/bin/journalctl", stdout=subprocess.PIPE) as journal:
+        systemd.systemctl("start", "--no-block", systemd.unit)
+        lines = list(itertools.takewhile(lambda line: b"Scheduled restart job" not in line, journal.stdout))
+        assert b"here I am\n" in lines
+        assert any(b"code=exited, status=7" in line for line in lines)
+        journal.kill()
+
+
+LISTENS = """
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid())
+caller = socket.socket(fileno=3).accept()[0]
+caller.sendall(caller.recv(100).upper())
+"""
+
+
+@pytest.mark.parametrize("accept", [False, True], ids=["listening", "a run for each"])
+def test_a_socket_of_systemds(systemd, compiled, place, accept):
+    """The first byte starts the jail, which has no network of its own."""
+    word = ["--accept"] if accept else []
+    made = (
+        compiled(f"{systemd.name}.jail", "--", "tr", "a-z", "A-Z")
+        if accept
+        else compiled(f"{systemd.name}.jail", "--listen-fds", "--notify", "--", "python3", "-c", LISTENS)
+    )
+    systemd.install(made, *word)
+    address = str(place / "socket")
+    listening = systemd.install(made, *word, "--socket", address)
+    started = systemd.systemctl("start", listening.name)
+    assert started.returncode == 0, started.stderr
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(120)
+            caller.connect(address)
+            caller.sendall(b"hello")
+            caller.shutdown(socket.SHUT_WR)
+            assert caller.recv(100) == b"HELLO"
 
 
 @pytest.mark.parametrize("as_user", ["root"], indirect=True)

@@ -21,7 +21,8 @@ import jail, jail.confinement, seccomp, seccomp.policyfile, seccomp._compile, se
 from jail import ConfineError, Limits, SpecError, UnsupportedError, confine
 from seccomp import Policy, Program, ThreadError, install
 DEFAULT = seccomp.load("default")
-NO_MKDIR = Policy.named("default").deny("mkdir", "mkdirat", action="EXDEV")
+BASE = Policy.named("default")
+NO_MKDIR = BASE.deny("mkdir", "mkdirat", action="EXDEV")
 NO_MKDIR.compile()
 uid, gid = int(sys.argv[1]), int(sys.argv[2])
 del sys.argv[1:3]

@@ -118,7 +118,7 @@ answer(here=attempt(os.mkdir, sys.argv[1]), child=in_child(attempt, os.mkdir, sy
 
 def test_a_policy_may_kill(confined):
     code = """
-policy = Policy.named("default").deny("getppid", action="kill")
+policy = BASE.deny("getppid", action="kill")
 confine(policy=Program("deadly", policy.compile())); os.getppid(); answer(alive=True)
 """
     assert confined(code, status=-signal.SIGSYS) == {}
@@ -203,7 +203,7 @@ def test_it_can_be_done_again_and_only_adds(confined, files, with_landlock):
     found = confined(
         """
 import sys; top = sys.argv[1]; SECOND = NO_MKDIR.compile()
-NO_RMDIR = Policy.named("default").allow("seccomp", "landlock_restrict_self").deny("rmdir", action="EMLINK")
+NO_RMDIR = BASE.allow("seccomp", "landlock_restrict_self").deny("rmdir", action="EMLINK")
 confine(landlock={top: "rw", "/proc": "ro"}, policy=Program("first", NO_RMDIR.compile()))
 confine(landlock={top + "/ro": "ro", top + "/rw": "rw", "/etc": "rw"}, policy=Program("second", SECOND))
 answer(ro=read(top + "/ro/file"), write=attempt(os.open, top + "/ro/file", os.O_WRONLY), etc=read("/etc/passwd"),

@@ -28,7 +28,7 @@ WRONG = {
     "CPU time of a whole jail": ({"limits": Limits(cpu_time=1.0)}, "limits.cpu_time", "rlimits"),
     "CPUs": ({"limits": Limits(cpuset="0")}, "limits.cpuset", "whole jail"),
     "a path that is not there": ({"landlock": {"/nosuch": "ro"}}, "landlock['/nosuch']", "No such file"),
-    "a path with NUL": ({"landlock": {"/\0": "ro"}}, r"landlock['/\x00']", "null byte"),
+    "a path with NUL": ({"landlock": {"/\0": "ro"}}, r"landlock['/\x00']", "null"),
     "a path that is none": ({"landlock": {7: "ro"}}, "landlock[7]", "int"),
     "an access that is none": ({"landlock": {"/usr": "rx"}}, "landlock['/usr']", "'rx'"),
     "a list of paths": ({"landlock": ["/usr"]}, "landlock", "mapping"),
