@@ -19,6 +19,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "tests"))
 
+import bench_library  # noqa: E402
 from bench_peers import COMMAND, MissingError, bubblewrap, crun, nsjail  # noqa: E402
 from bench_timing import Contender, Figures, StartError, clear_folder, measure  # noqa: E402
 from bench_weight import memory, throughput  # noqa: E402
@@ -172,9 +173,16 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
     }
-    only = words.only or ("starts", "memory", "throughput")
+    only = () if words.library else words.only or ("starts", "memory", "throughput")
     met = []
     with users(folder) as (root, ordinary):
+        if words.library:
+            plan = Plan.from_bytes(root.run("plan", "--", COMMAND))
+            python = Path(root.pyjail).with_name("python3")
+            build = PROJECT / "build" / "bench"
+            found = bench_library.bench(plan, folder, build, python, words.n, words.runs)
+            met.append(found["met"])
+            report |= found
         if "starts" in only:
             plan = Plan.from_bytes(root.run("plan", "--", COMMAND))
             figures = measure([*ours(root, ordinary), *peers(plan, folder)], words.n)
@@ -226,6 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=("starts", "memory", "throughput"),
         help="one part; may be given again",
     )
+    parser.add_argument("--library", action="store_true", help="what a jail costs a Python program, instead")
+    parser.add_argument("--runs", type=int, default=10_000, help="after which nothing has grown (--library)")
+    parser.add_argument("--png", metavar="FILE", help="draw the figures (--library; needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     words = parser.parse_args(argv)
     if os.geteuid():
@@ -245,6 +256,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     if words.json:
         Path(words.json).write_text(json.dumps(report, indent=1) + "\n")
+    if words.png and words.library:
+        bench_library.draw(report, words.png)
     return 0 if report["met"] else 3
 
 
