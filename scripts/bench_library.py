@@ -40,7 +40,7 @@ class Caller:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.python, "-I", "-c", CALLER.read_text(), json.dumps(self.config)],
+            [self.python, "-I", CALLER, json.dumps(self.config)],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LANG": "C.UTF-8"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
