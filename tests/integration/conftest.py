@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jailed.patience import patience
 from support.launcher import Launcher
+from support.run_service import MAIN, Ran, Run, fetch
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +32,43 @@ def compiled(pyjail: Launcher, place: Path) -> Callable[..., Path]:
         return place / name
 
     return compile_
+
+
+@pytest.fixture(scope="session")
+def package() -> Iterator[Path]:
+    """The folder of the node module run-service. It requires a package that it does not depend on, which gets
+    a stand-in: nothing here uses it."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-run-service-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        ready = os.environ.get("PYJAIL_RUN_SERVICE")
+        if ready:
+            shutil.copytree(Path(ready, "node_modules"), folder / "node_modules")
+        else:
+            fetch(folder)
+        stand_in = folder / "node_modules/hyperquest"
+        stand_in.mkdir()
+        (stand_in / "index.js").write_text("module.exports = () => {};\n")
+        yield folder / "node_modules/run-service"
+
+
+@pytest.fixture
+def theirs(package: Path) -> Run:
+    """Runs the module's own command."""
+
+    def run(*words: str, **options: Any) -> Ran:
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+        command = ["node", str(package / "bin/run-service"), *words]
+        return Ran.of(subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False, **options))
+
+    return run
+
+
+@pytest.fixture
+def ours(pyjail: Launcher) -> Run:
+    """Runs the command in its place."""
+
+    def run(*words: str, **options: Any) -> Ran:
+        return Ran.of(pyjail.run("-c", MAIN, *words, program=pyjail.installation.python, **options))
+
+    return run
