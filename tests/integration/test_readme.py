@@ -27,6 +27,7 @@ PAGES = [
     DOCS / "index.md",
     DOCS / "tutorial.md",
     DOCS / "library.md",
+    DOCS / "services.md",
     *sorted((DOCS / "howto").glob("*.md")),
 ]
 
