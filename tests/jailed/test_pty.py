@@ -148,9 +148,15 @@ def test_with_an_audit(pyjail: Launcher) -> None:
     assert done.outcome["denied"] == {"unshare": 1}
 
 
-def test_of_another_root_and_without_network_of_its_own(pyjail: Launcher) -> None:
-    done = inside(pyjail, "tty", "--net", "host")
-    assert done.stdout == b"/dev/pts/0\r\n"
+@pytest.mark.parametrize("options", [("--net", "host"), ("--no-proc",), ("--no-landlock", "--strict")])
+def test_of_other_jails(pyjail: Launcher, options: tuple[str, ...]) -> None:
+    assert inside(pyjail, "tty; echo it >/dev/tty", *options).stdout == b"/dev/pts/0\r\nit\r\n"
+
+
+def test_a_terminal_within_the_terminal(pyjail: Launcher) -> None:
+    code = "import os, pty; print(os.ttyname(pty.openpty()[1])); pty.spawn(['/usr/bin/tty'])"
+    done = pyjail.run("run", "--pty", "--", "/usr/bin/python3", "-I", "-c", code)
+    assert done.stdout.split() == [b"/dev/pts/1", b"/dev/pts/2"]
 
 
 def test_compiled(pyjail: Launcher, place: os.PathLike[str]) -> None:

@@ -93,6 +93,19 @@ def test_what_was_looked_at_is_what_the_plan_depends_on() -> None:
     assert plan(Jail(root="/srv/root")).of(d.Depends) == ()
 
 
+@pytest.mark.parametrize("host", [USER, ROOT])
+def test_a_terminal_is_made_where_one_is_asked_for(host: Host) -> None:
+    made = plan(Jail(pty=True), host)
+    assert made.of(d.Pty) == (d.Pty(),)
+    assert made.of(d.Symlink).count(d.Symlink("/dev/ptmx", "pts/ptmx")) == 1
+    found = mounts(made)
+    assert found["/dev/pts"].type == "devpts"
+    assert "nodev" not in found["/dev/pts"].flags
+    assert "device" in found["/dev/tty"].flags
+    assert plan(host=host).of(d.Pty) == ()
+    assert not {"/dev/pts", "/dev/tty"} & mounts(plan(host=host)).keys()
+
+
 # ---- the root ----
 
 

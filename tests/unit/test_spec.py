@@ -59,6 +59,13 @@ def test_a_target_is_used_once(second: str) -> None:
 
 def test_proc_is_not_covered() -> None:
     refused("mounts", "cover the jail's own /proc", mounts=(Bind("/src", "/proc/self"),))
+
+
+@pytest.mark.parametrize("target", ["/dev", "/dev/", "/dev/pts", "//dev//pts/0", "/dev/ptmx", "/dev/tty"])
+def test_a_terminal_is_not_covered(target: str) -> None:
+    refused("mounts", "cover the jail's own terminal", mounts=(Tmpfs(target),), pty=True)
+    Jail(mounts=(Tmpfs(target),))
+    Jail(mounts=(Tmpfs("/dev/ttyS0"), Tmpfs("/data/dev/pts")), pty=True)
     Jail(mounts=(Bind("/src", "/proc"),), without=frozenset({"proc"}))
 
 
