@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rlimits import Limits
     from rlimits.cgroup import Controller
 
-CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "cpuacct")
+CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "cpuacct", "io", "blkio")
 """The cgroup controllers that limits are held by."""
 
 CPU_PERIOD = 100_000
@@ -59,7 +59,7 @@ def resources(jail: Jail, host: Host) -> Iterator[Directive]:
 def _named(jail: Jail, host: Host) -> Iterator[Directive]:
     """What holds the limits that have a name of their own."""
     limits = jail.limits
-    whole = (_memory, _pids, _cpus, _cpuset, _cpu_time)
+    whole = (_memory, _pids, _cpus, _cpuset, _cpu_time, _io_max)
     yield from _joined([directive for part in whole for directive in part(jail, host)])
     yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
@@ -190,11 +190,33 @@ def _cpuset(jail: Jail, host: Host) -> Iterator[Directive]:
     yield Enforced("cpuset", _mechanism(cgroup))
 
 
+IO_FILES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
+"""In version 1 each rate has a file of its own, blkio.throttle.…_device."""
+
+
+def _io_max(jail: Jail, host: Host) -> Iterator[Directive]:
+    asked = jail.limits.io_max
+    if not asked:
+        return
+    cgroup = host.cgroup("io", True) or host.cgroup("blkio", True)
+    if cgroup is None:
+        raise _unsupported(host, "io-max", "an io cgroup", "leave --io-max out")
+    if cgroup.version == 1:
+        lines = [
+            (f"blkio.throttle.{IO_FILES[what]}_device", f"{device} {number}")
+            for device, what, number in asked
+        ]
+    else:
+        lines = [("io.max", f"{device} {what}={number}") for device, what, number in asked]
+    yield from _settings(cgroup, *((file, line, True) for file, line in lines))
+    yield Enforced("io_max", _mechanism(cgroup))
+
+
 def _at_all_costs(jail: Jail) -> bool:
     """Whether a cgroup is made even if that takes a call to systemd: a limit was asked for that nothing else
     holds. The others then use it too."""
     limits = jail.limits
-    asked = (limits.memory, limits.cpus, limits.cpuset, limits.cpu_time)
+    asked = (limits.memory, limits.cpus, limits.cpuset, limits.cpu_time, limits.io_max or None)
     return any(value not in (None, INFINITY) for value in asked)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, NoReturn
 
+    from rlimits.io_max import IoMax
     from rlimits.rlimit import Rlimit
 
 WEAKER = ("memory", "pids", "cpu-time")
@@ -143,13 +144,19 @@ class Jail:
         return _changed(self, env=(*kept, *values.items()))
 
     def with_limits(
-        self, *, rlimits: Iterable[str | Rlimit] | None = None, **limits: str | int | float | None
+        self,
+        *,
+        rlimits: Iterable[str | Rlimit] | None = None,
+        io_max: Iterable[str | IoMax] | None = None,
+        **limits: str | int | float | None,
     ) -> Jail:
         """With these limits, numbers or texts such as `memory="256M", timeout="1.5s"`, and the others as
         they are; None is the default policy's. See Limits."""
         now: dict[str, Any] = {name: getattr(self.limits, name) for name in Limits.__match_args__}
         if rlimits is not None:
             now["rlimits"] = rlimits
+        if io_max is not None:
+            now["io_max"] = io_max
         return _changed(self, limits=parse_limits(**{**now, **limits}))
 
     def __post_init__(self) -> None:
@@ -183,10 +190,15 @@ def _changed(jail: Jail, **fields: object) -> Jail:
     return Jail(**{**now, **fields})
 
 
-def parse_limits(*, rlimits: Iterable[str | Rlimit] = (), **texts: str | int | float | None) -> Limits:
+def parse_limits(
+    *,
+    rlimits: Iterable[str | Rlimit] = (),
+    io_max: Iterable[str | IoMax] = (),
+    **texts: str | int | float | None,
+) -> Limits:
     """`Limits.parse` with this package's error: SpecError, whose field is e.g. `limits.memory`."""
     try:
-        return Limits.parse(rlimits=rlimits, **texts)
+        return Limits.parse(rlimits=rlimits, io_max=io_max, **texts)
     except LimitError as error:
         message = str(error).removeprefix(f"{error.field}: ")
         raise SpecError(message, f"limits.{error.field}") from None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from rlimits.io_max import IoMax
+
 # field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit",
 # so where 0 would mean the opposite of what it says the least is 1.
 RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
@@ -131,6 +133,15 @@ class Limits:
     """Further limits of setrlimit(2), as (name, soft, hard): `("nofile", 64, 128)`. In bytes, things, seconds
     (`cpu`) or microseconds (`rttime`). Each holds for one process, or, as setrlimit(2) says, for a user."""
 
+    io_max: tuple[IoMax, ...] = ()
+    """Most that is read from and written to a block device, as (device, rate, number a second):
+    `("8:0", "rbps", 1 << 20)`; the device is a whole disk's MAJOR:MINOR, the rate `rbps`, `wbps` (bytes),
+    `riops` or `wiops` (operations). What exceeds it waits. Of what is written into the page cache version 2
+    holds what file systems that know of cgroups write back (ext4, xfs, btrfs, not all), version 1 nothing:
+    there only direct and synchronous writing waits. What the page cache has already is read at once. Other
+    devices are not held. Needs a cgroup with `io` (version 1: `blkio`); systemd gives ordinary users none by
+    default."""
+
     def __post_init__(self) -> None:
         for field, (parser, least, endless) in RULES.items():
             value = getattr(self, field)
@@ -139,6 +150,10 @@ class Limits:
         if self.cpuset is not None and parse_cpuset(self.cpuset, "cpuset") != self.cpuset:
             raise LimitError(f"{self.cpuset!r} must be written {parse_cpuset(self.cpuset)!r}", "cpuset")
         _check_rlimits(self)
+        if self.io_max != ():
+            from rlimits.io_max import check_io_max
+
+            check_io_max(self.io_max)
 
     def __and__(self, other: Limits) -> Limits:
         """The limits that hold both. Raises LimitError where one names a limit of its own and the other the
@@ -153,7 +168,12 @@ class Limits:
             mine = rlimits.get(limit[0])
             rlimits[limit[0]] = tighter_rlimit(mine, limit) if mine else limit
         cpuset = _common(self.cpuset, other.cpuset)
-        return Limits(**values, cpuset=cpuset, rlimits=tuple(rlimits.values()))
+        io_max: tuple[IoMax, ...] = ()
+        if self.io_max or other.io_max:
+            from rlimits.io_max import tighter_io_max
+
+            io_max = tighter_io_max(self.io_max, other.io_max)
+        return Limits(**values, cpuset=cpuset, rlimits=tuple(rlimits.values()), io_max=io_max)
 
     def __str__(self) -> str:
         values = {field: getattr(self, field) for field in RULES}
@@ -163,20 +183,33 @@ class Limits:
             if value is not None
         ]
         asked += [f"cpuset={self.cpuset}"] if self.cpuset is not None else []
+        if self.io_max:
+            from rlimits.io_max import format_io_max
+
+            asked += [f"io-max={format_io_max(limit)}" for limit in self.io_max]
         return " ".join(asked + [f"rlimit {format_rlimit(limit)}" for limit in self.rlimits])
 
     @classmethod
     def parse(
-        cls, *, rlimits: Iterable[str | Rlimit] = (), **texts: str | int | float | None
+        cls,
+        *,
+        rlimits: Iterable[str | Rlimit] = (),
+        io_max: Iterable[str | IoMax] = (),
+        **texts: str | int | float | None,
     ) -> Limits:
-        """Limits from texts such as `memory="256M", timeout="1.5s", rlimits=["nofile=64:128"]`; numbers are
-        taken as they are.
+        """Limits from texts such as `memory="256M", timeout="1.5s", rlimits=["nofile=64:128"],
+        io_max=["8:0:rbps=10M"]`; numbers are taken as they are.
 
         Raises LimitError; TypeError for a name that is no limit.
         """
         values: dict[str, Any] = {
             "rlimits": tuple(parse_rlimit(each) if isinstance(each, str) else each for each in rlimits)
         }
+        if io_max:
+            from rlimits.io_max import parse_io_max
+
+            parts = (parse_io_max(each) if isinstance(each, str) else (each,) for each in io_max)
+            values["io_max"] = tuple(limit for part in parts for limit in part)
         for field, text in texts.items():
             if field == "cpuset" and isinstance(text, str):
                 values[field] = parse_cpuset(text, field)

@@ -22,6 +22,7 @@ FILE = "a file name"
 FOLDER = "a folder"
 PAIR = "SRC or SRC:DST"
 RLIMIT = "NAME=SOFT or NAME=SOFT:HARD"
+IO_MAX = "MAJOR:MINOR:RATE=N, such as 8:0:rbps=10M"
 NAME_VALUE = "NAME or NAME=VALUE"
 CHOICE = "one of the choices"
 
@@ -112,6 +113,9 @@ RUN_OPTIONS = (
            default="256M"),
     Option("rlimit", RLIMIT, "NAME=SOFT[:HARD]", LIMITS, "a limit of setrlimit(2) on each process, such as "
            "nofile=64:128 or as=1G; NAME: " + ", ".join(RESOURCES), repeat=True),
+    Option("io-max", IO_MAX, "DEV:RATE=N[,...]", LIMITS, "most that is read from or written to a block "
+           "device in a second; DEV is a whole disk's MAJOR:MINOR, RATE rbps, wbps (bytes), riops or wiops "
+           "(operations)", repeat=True),
     Option("no-memory", FLAG, "", LIMITS, "no memory limit", sets="memory"),
     Option("no-pids", FLAG, "", LIMITS, "no limit on processes", sets="pids"),
     Option("no-file-size", FLAG, "", LIMITS, "no limit on the size of files", sets="file-size"),

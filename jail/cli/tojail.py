@@ -18,6 +18,7 @@ from rlimits import INFINITY, LimitError, Limits, parse_rlimit, parse_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.cli.parse import Setting
+    from rlimits.io_max import IoMax
     from rlimits.rlimit import Rlimit
 
 BINDS = {  # option: (writable, optional)
@@ -38,6 +39,7 @@ def make_jail(settings: list[Setting]) -> Jail:
     without: set[str] = set()
     limits: dict[str, int | float | str] = {}
     rlimits: dict[str, Rlimit] = {}
+    io_max: dict[tuple[str, str], IoMax] = {}
     fields: dict[str, object] = {}
     for setting in settings:
         name, text = setting.option.name, setting.text
@@ -60,6 +62,8 @@ def make_jail(settings: list[Setting]) -> Jail:
         elif name == "rlimit":
             one = rlimit(setting)
             rlimits[one[0]] = one
+        elif name == "io-max":
+            io_max.update({each[:2]: each for each in device_limits(setting)})
         elif name in WORDS:
             fields[WORDS[name]] = choice(setting) if setting.option.choices else text
         elif name in ("uid", "gid"):
@@ -72,15 +76,17 @@ def make_jail(settings: list[Setting]) -> Jail:
             fields["root"] = text if text == "host" else host_path(setting, text)
         elif name == "seccomp":
             fields["seccomp"] = host_path(setting, text) if is_policy_file(text) else text
-    return Jail(mounts=tuple(mounts), env=tuple(env), limits=all_limits(limits, rlimits),
+    return Jail(mounts=tuple(mounts), env=tuple(env), limits=all_limits(limits, rlimits, io_max),
                 pass_fds=tuple(pass_fds), allow_weaker=frozenset(allow_weaker), without=frozenset(without),
                 **fields)  # type: ignore[arg-type]
 
 
-def all_limits(limits: dict[str, int | float | str], rlimits: dict[str, Rlimit]) -> Limits:
+def all_limits(limits: dict[str, int | float | str], rlimits: dict[str, Rlimit],
+               io_max: dict[tuple[str, str], IoMax]) -> Limits:
     """The limits together; of several on one resource the last counts. Raises SpecError."""
     try:
-        return Limits(**limits, rlimits=tuple(rlimits.values()))  # type: ignore[arg-type]
+        return Limits(**limits, rlimits=tuple(rlimits.values()),  # type: ignore[arg-type]
+                      io_max=tuple(io_max.values()))
     except LimitError as error:
         raise SpecError(str(error).removeprefix(f"{error.field}: "), "limits") from None
 
@@ -183,5 +189,14 @@ def rlimit(setting: Setting) -> Rlimit:
     """One limit of setrlimit(2)."""
     try:
         return parse_rlimit(setting.text, "")
+    except LimitError as error:
+        raise UsageError(f"{setting.where}: {error}") from None
+
+
+def device_limits(setting: Setting) -> tuple[IoMax, ...]:
+    """Limits on one block device."""
+    from rlimits.io_max import parse_io_max
+    try:
+        return parse_io_max(setting.text, "")
     except LimitError as error:
         raise UsageError(f"{setting.where}: {error}") from None

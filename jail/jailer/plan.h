@@ -109,7 +109,7 @@ struct plan {
     unsigned limit_count;
     struct cgroup cgroups[MAX_CGROUPS];
     unsigned cgroup_count;
-    struct setting settings[MAX_LIMITS * 2];
+    struct setting settings[MAX_LIMITS * 3];
     unsigned setting_count;
     const char *scope[MAX_SCOPE]; /* a command, see cgroup_scope.c */
     unsigned scope_count, scope_line;

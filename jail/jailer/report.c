@@ -113,7 +113,10 @@ static const char *cgroup_hint(int error)
     case EINVAL:
     case ENOSPC:
     case ERANGE:
-        return "the kernel does not take this value: see --memory, --pids, --cpus and --cpuset";
+        return "the kernel does not take this value: see --memory, --pids, --cpus, --cpuset and --io-max";
+    case ENODEV:
+    case ENXIO:
+        return "there is no such disk: --io-max takes the MAJOR:MINOR of a whole one, as lsblk -d shows it";
     default:
         return "this host does not let us use its cgroups: --allow-weaker memory --allow-weaker pids accepts limits per "
                "process";

@@ -228,6 +228,7 @@ SAMPLES = {
     "gid": "7",
     "pass-fd": "9",
     "rlimit": "nofile=5",
+    "io-max": "8:0:rbps=5",
     "outcome": "/o",
     "outcome-fd": "9",
 }

@@ -76,6 +76,7 @@ RESOURCES = (
     "tests/jailed/test_limits.py",
     "tests/jailed/test_limits_exact.py",
     "tests/jailed/test_limits_hit.py",
+    "tests/jailed/test_limits_io.py",
     "tests/jailed/test_cpu_time.py",
     "tests/jailed/test_cgroup_places.py",
     "tests/escape/test_cgroup_escape.py",
@@ -84,6 +85,7 @@ RESOURCES = (
 BOMBS = (
     "tests/escape/test_resource_bombs.py",
     "tests/escape/test_resource_fillers.py",
+    "tests/escape/test_resource_open_files.py",
     "tests/escape/test_resource_stopped.py",
 )
 FILES = (
