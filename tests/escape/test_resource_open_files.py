@@ -1,4 +1,4 @@
-"""Open files of many processes: no limit of the kernel is on those of a jail, but each is memory of the jail's."""
+"""Open files of many processes: the kernel has no limit on those of a jail, but each is memory of it."""
 
 from __future__ import annotations
 
