@@ -14,8 +14,6 @@ from jail._record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jail.directives import Depends
     from jail.spec import Jail
 
@@ -51,16 +49,6 @@ def plan_text(jail: Jail) -> bytes:
         for oldest in list(_kept)[:-MOST]:
             _kept.pop(oldest, None)  # another thread may have been faster
     return made.text
-
-
-def with_variables(plan: bytes, variables: Mapping[str, str]) -> bytes:
-    """The plan of one run, which has these variables too. Raises SpecError."""
-    from jail._fields import encode
-    from jail.spec import check_env
-
-    check_env(tuple(variables.items()))
-    lines = b"".join(b"env %s\n" % encode(f"{name}={value}") for name, value in variables.items())
-    return plan.removesuffix(b"end\n") + lines + b"end\n" if lines else plan
 
 
 def _make(jail: Jail) -> tuple[Kept, bool]:

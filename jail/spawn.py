@@ -70,7 +70,7 @@ class Running(Protocol):
 
 TRIES = 3
 RUN, KEEP, AS_EVER = 0, 1, 0xFFFFFFFF  # jail/jailer/request.h
-HEAD, ANSWER = struct.Struct("=6I"), struct.Struct("=2i")
+HEAD, ANSWER = struct.Struct("=7I"), struct.Struct("=2i")
 
 
 class Serving:
@@ -88,14 +88,17 @@ class Serving:
         plan: bytes,
         words: Sequence[str | bytes],
         descriptors: Mapping[int, int],
+        variables: Mapping[str, str],
     ) -> Running:
         """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
-        of 0, 1 and 2 the caller's own where they are left out. Raises LaunchError."""
+        of 0, 1 and 2 the caller's own where they are left out. `variables`: what it has besides the plan's.
+        Raises LaunchError."""
         given = _own_streams(descriptors) | dict(descriptors)
         command = [os.fsencode(word) for word in words]
-        variables = [name + b"=" + os.environb[name] for name in _passed_on(plan) if name in os.environb]
-        text = b"".join(part + b"\0" for part in (*command, *variables))
-        head = HEAD.pack(RUN, len(command), len(variables), len(text), AS_EVER, len(given))
+        own = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
+        passed = [name + b"=" + os.environb[name] for name in _passed_on(plan) if name in os.environb]
+        text = b"".join(part + b"\0" for part in (*command, *own, *passed))
+        head = HEAD.pack(RUN, len(command), len(own), len(passed), len(text), AS_EVER, len(given))
         head += struct.pack(f"={len(given)}i", *given)
         try:
             outcome = os.memfd_create("pyjail-outcome")
@@ -238,7 +241,7 @@ class _Run:
 
 
 def _keep_head(count: int | None) -> bytes:
-    return HEAD.pack(KEEP, 0, 0, 0, AS_EVER if count is None else count, 0)
+    return HEAD.pack(KEEP, 0, 0, 0, 0, AS_EVER if count is None else count, 0)
 
 
 def _own_streams(given: Mapping[int, int]) -> dict[int, int]:

@@ -16,8 +16,8 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
-from jail.plans import plan_text, with_variables
-from jail.spec import Jail
+from jail.plans import plan_text
+from jail.spec import Jail, check_env
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
 
 DEFAULT = Jail()
@@ -184,10 +184,11 @@ def begin_new(jail: Jail, wanted: Wanted) -> Begun:
     more = all_passed(jail, wanted)
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))
-    plan = with_variables(plan_text(jail), wanted.env)
+    check_env(tuple(wanted.env.items()))
+    plan = plan_text(jail)
     ends = Ends(*wanted.streams)
     try:
-        running = spawn.launcher.start(plan, wanted.argv, ends.theirs | more)
+        running = spawn.launcher.start(plan, wanted.argv, ends.theirs | more, wanted.env)
     except BaseException:
         ends.close_all()
         raise

@@ -39,23 +39,33 @@ static bool overridden(const struct plan *plan, unsigned at)
     return false;
 }
 
-bool command_prepare(struct run *run, int argc, char **argv, char **envp, struct failure *f)
+static bool replaced(const struct command *c, const char *name)
+{
+    for (size_t i = 0; i < c->variable_count; i++)
+        if (same_name(c->variables[i], name))
+            return true;
+    return false;
+}
+
+bool command_prepare(struct run *run, const struct command *c, struct failure *f)
 {
     struct plan *plan = run->plan;
-    size_t words = plan->argc + (size_t)argc, used = 0;
+    size_t words = plan->argc + c->word_count, used = 0;
     run->argv = pointers(words + 1);
-    run->environment = pointers(plan->variable_count + MANAGER_VARIABLES + 1);
+    run->environment = pointers(plan->variable_count + c->variable_count + MANAGER_VARIABLES + 1);
     if (!run->argv || !run->environment)
         return failed(f, STEP_COMMAND, 0, ENOMEM);
     memcpy(run->argv, plan->argv, plan->argc * sizeof(char *));
-    memcpy(run->argv + plan->argc, argv, (size_t)argc * sizeof(char *));
+    memcpy(run->argv + plan->argc, c->words, c->word_count * sizeof(char *));
     TRY(f, STEP_COMMAND, 0, words == 0 ? -EINVAL : 0);
     run->command = run->argv[0];
     used = manager_environment(run, run->environment);
+    for (size_t i = 0; i < c->variable_count; i++)
+        run->environment[used++] = c->variables[i];
     for (unsigned i = 0; i < plan->variable_count; i++) {
         const struct variable *v = &plan->variables[i];
-        const char *text = v->pass ? look_up(envp, v->text) : v->text;
-        if (text && !overridden(plan, i))
+        const char *text = v->pass ? look_up(c->environment, v->text) : v->text;
+        if (text && !overridden(plan, i) && !replaced(c, v->text))
             run->environment[used++] = (char *)text;
     }
     return true;

@@ -124,8 +124,10 @@ static int run(int argc, char **argv, char **envp, int dashes)
     static struct plan plan;
     struct front_key key = {.text = {key_memory, sizeof key_memory, 0, false}};
     front_key(&key, dashes - 1, argv + 1);
-    if (dashes + 1 < argc && front_lookup(&key, envp, &plan))
-        return execute(&plan, argc - dashes - 1, argv + dashes + 1, envp);
+    struct command c = {.words = argv + dashes + 1, .environment = envp};
+    c.word_count = dashes + 1 < argc ? (size_t)(argc - dashes - 1) : 0;
+    if (c.word_count && front_lookup(&key, envp, &plan))
+        return execute(&plan, &c);
     char *text = field(&key);
     return run_python(argc, argv, envp, text_equal(text, "-") ? "-" : key.name, text);
 }

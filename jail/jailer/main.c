@@ -70,7 +70,8 @@ static int with_plan(int argc, char **argv, char **envp)
     sys_close(fd);
     if (!good)
         return 125;
-    return text_equal(argv[1], "check") ? 0 : execute(&plan, argc - 3, argv + 3, envp);
+    struct command c = {.words = argv + 3, .word_count = (size_t)argc - 3, .environment = envp};
+    return text_equal(argv[1], "check") ? 0 : execute(&plan, &c);
 }
 
 static int with_socket(char **argv)

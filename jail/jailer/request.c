@@ -10,7 +10,7 @@ bool request_sound(const struct request *head, size_t size, unsigned fds)
     bool run = size >= least && head->kind == REQUEST_RUN;
     if (size < least || head->given > MOST_GIVEN || size != least + head->given * sizeof head->number[0])
         return false;
-    if (!run && (head->kind != REQUEST_KEEP || head->given || head->words || head->variables || head->command))
+    if (!run && (head->kind != REQUEST_KEEP || head->given || head->command))
         return false;
     if (fds != (run ? ASKED_GIVEN + head->given : ASKED_OUTCOME))
         return false;
@@ -78,16 +78,18 @@ static bool list(char **out, uint32_t count, char **at, const char *end)
 
 bool request_command(const struct request *head, char *text, struct command *c)
 {
-    size_t room = ((size_t)head->words + head->variables + 2) * sizeof(char *);
-    if ((size_t)head->words + head->variables > head->command) /* each has a NUL at least */
+    size_t strings = (size_t)head->words + head->variables + head->passed, room = (strings + 3) * sizeof(char *);
+    if (strings > head->command) /* each has a NUL at least */
         return false;
     long memory = SYS(__NR_mmap, 0, room, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory < 0 && memory > -4096)
         return false;
-    c->argv = (char **)memory;
-    c->environment = c->argv + head->words + 1;
-    char *at = text, *end = text + head->command;
-    return list(c->argv, head->words, &at, end) && list(c->environment, head->variables, &at, end) && at == end;
+    char *at = text, *end = text + head->command, **lists = (char **)memory;
+    *c = (struct command){.words = lists, .word_count = head->words, .variable_count = head->variables};
+    c->variables = c->words + head->words + 1;
+    c->environment = c->variables + head->variables + 1;
+    return list(c->words, head->words, &at, end) && list(c->variables, head->variables, &at, end) &&
+           list(c->environment, head->passed, &at, end) && at == end;
 }
 
 static bool is_number(const struct request *head, int fd)

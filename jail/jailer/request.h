@@ -10,11 +10,11 @@ enum request_kind { REQUEST_RUN, REQUEST_KEEP };
 #define MOST_GIVEN (MAX_FDS + 3)
 #define AS_EVER UINT32_MAX
 
-/* The text, a file in memory, holds `words` and then `variables` (NAME=VALUE), each ending in NUL, `command` bytes
- * together; behind them the plan, which ends in NUL too. */
+/* The text, a file in memory, holds `words`, `variables` and `passed` ones (NAME=VALUE), each ending in NUL, `command`
+ * bytes together; behind them the plan, which ends in NUL too. */
 struct request {
     uint32_t kind;
-    uint32_t words, variables, command;
+    uint32_t words, variables, passed, command;
     uint32_t keep;             /* how many jails to keep ready for the plan, or AS_EVER */
     uint32_t given;            /* descriptors for the payload … */
     int32_t number[MOST_GIVEN]; /* … and what they are to it, different ones */
@@ -44,10 +44,7 @@ void request_close(struct asked *a);
 /* The text, mapped: `size` bytes, or a negative errno. */
 long request_map(const struct asked *a, char **text);
 
-/* The words and variables of a command that was mapped, as execve(2) has them; false if they are not as they should. */
-struct command {
-    char **argv, **environment;
-};
+/* The command in a text that was mapped; false if it is not as the head says. */
 bool request_command(const struct request *head, char *text, struct command *c);
 
 /* Move what is the payload's to its numbers, the others out of the way. */

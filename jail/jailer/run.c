@@ -101,13 +101,13 @@ int conclude(struct run *run, struct verdict *v)
     return status;
 }
 
-int execute(struct plan *plan, int argc, char **argv, char **envp)
+int execute(struct plan *plan, const struct command *c)
 {
     struct run run = run_of(plan);
     struct verdict verdict = no_verdict();
     struct failure *f = &verdict.failure;
-    if (descriptors_outcome(&run, f) && manager_sockets(&run, envp, f) && descriptors_check(&run, f) &&
-        descriptors_close_rest(&run, f) && command_prepare(&run, argc, argv, envp, f) && manager_connect(&run, envp, f) &&
+    if (descriptors_outcome(&run, f) && manager_sockets(&run, c->environment, f) && descriptors_check(&run, f) &&
+        descriptors_close_rest(&run, f) && command_prepare(&run, c, f) && manager_connect(&run, c->environment, f) &&
         audit_prepare(plan, f) && begin_signals(&run, f)) {
         if (launch(&run, f))
             supervise(&run, &verdict);

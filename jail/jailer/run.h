@@ -12,6 +12,13 @@ struct gates {
     int in[MAX_CGROUPS], out[MAX_CGROUPS];
 };
 
+/* What a run has besides its plan: further words, variables that come before the plan's of the same name, and the
+ * caller's environment, for those that are passed on. */
+struct command {
+    char **words, **variables, **environment;
+    size_t word_count, variable_count;
+};
+
 struct run {
     struct plan *plan;
     char **argv, **environment; /* of the payload */
@@ -136,7 +143,7 @@ bool failed(struct failure *f, enum step step, unsigned line, long error);
     } while (0)
 
 /* run.c: the whole of it; returns the exit status. */
-int execute(struct plan *plan, int argc, char **argv, char **envp);
+int execute(struct plan *plan, const struct command *c);
 struct run run_of(struct plan *plan);
 struct verdict no_verdict(void);
 bool begin_signals(struct run *run, struct failure *f);
@@ -154,7 +161,7 @@ unsigned descriptors_insert(int *sorted, unsigned count, int fd); /* the new cou
 unsigned descriptors_sorted(const struct plan *plan, int *out); /* pass_fds in order; room for MAX_FDS */
 
 /* command.c */
-bool command_prepare(struct run *run, int argc, char **argv, char **envp, struct failure *f);
+bool command_prepare(struct run *run, const struct command *c, struct failure *f);
 
 /* ids.c */
 bool ids_reserve(struct run *run, struct failure *f);

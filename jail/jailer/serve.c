@@ -31,7 +31,7 @@ __attribute__((noreturn)) static void run(struct asked *a)
     plan.life_fds[0] = a->fd[ASKED_LIFE];
     plan.life_fds[1] = caller;
     plan.life_fd_count = 2;
-    sys_exit(execute(&plan, (int)a->head.words, c.argv, c.environment));
+    sys_exit(execute(&plan, &c));
 }
 
 static void serve_run(struct asked *a)

@@ -181,7 +181,7 @@ static bool take_over(struct run *run, struct asked *a, struct failure *f)
         return false;
     TRY(f, STEP_COMMAND, 0, request_map(a, &text));
     TRY(f, STEP_COMMAND, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
-    return command_prepare(run, (int)a->head.words, c.argv, c.environment, f);
+    return command_prepare(run, &c, f);
 }
 
 /* The text, then what the payload has as 0, 1, 2 and passed descriptors. */
@@ -264,7 +264,7 @@ static bool take_command(struct run *run, struct asked *a, struct failure *f)
     for (unsigned i = 0; i < plan->pass_fd_count; i++)
         TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, a->fd[4 + i], plan->pass_fds[i], 0));
     request_close(a);
-    return command_prepare(run, (int)a->head.words, c.argv, c.environment, f);
+    return command_prepare(run, &c, f);
 }
 
 bool standby_wait(struct run *run, struct failure *f)

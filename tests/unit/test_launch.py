@@ -31,13 +31,13 @@ def served(requests):
             break
         list(map(os.close, got))
     requests.close()
-    _, count, variables, size, _, given = struct.unpack_from("=6I", head)
+    _, count, variables, passed, size, _, given = struct.unpack_from("=7I", head)
     life = socket.socket(fileno=got[1])
     socket.send_fds(life, [struct.pack("=2i", os.getpid(), 0)], [os.pidfd_open(os.getpid())])
     content = os.pread(got[0], 1 << 24, 0)
     assert content.endswith(b"\\nend\\n\\0")
     parts = content[:size].split(b"\\0")
-    for number, source in zip(struct.unpack_from(f"={{given}}i", head, 24), got[3:], strict=True):
+    for number, source in zip(struct.unpack_from(f"={{given}}i", head, 28), got[3:], strict=True):
         os.dup2(source, number)
     return list(map(os.fsdecode, parts[:count])), os.fsdecode(content[size:-1]), got[2]
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jail.errors import SpecError
-from jail.plans import with_variables
 from jail.services.request import (
     MAX_NAME,
     MAX_PARAMS,
@@ -21,6 +20,7 @@ from jail.services.request import (
     Request,
     variable_name,
 )
+from jail.spec import check_env
 
 JSON = st.recursive(
     st.none()
@@ -90,7 +90,7 @@ def test_whatever_is_accepted_reaches_the_service_as_it_is(params: dict[str, Any
     assert json.loads(request.to_json())["params"] == params
     assert all(name.startswith("PYJAIL_") for name in variables)
     assert all(set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") for name in variables)
-    with_variables(b"jailer 1\nend\n", variables)  # raises for what execve(2) could not take
+    check_env(tuple(variables.items()))  # raises for what execve(2) could not take
 
 
 @pytest.mark.parametrize(
