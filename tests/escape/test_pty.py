@@ -66,8 +66,7 @@ def at(pyjail: Launcher, person: Person, code: str, *options: str) -> Running:
 
 
 def answer_of(text: bytes) -> dict[str, Any]:
-    (line,) = [line for line in text.splitlines() if line.startswith(b"{")]
-    found: dict[str, Any] = json.loads(line)
+    found: dict[str, Any] = json.loads(text[text.index(b"{") :])
     return found
 
 
@@ -123,6 +122,20 @@ os.wait()
     for who in ("leader", "other"):
         for number, results in found[who].items():
             assert set(results) <= {"EPERM", "ENOTTY", "EINVAL", "EIO"}, number
+    assert person.as_before()
+    assert person.unread() == 0
+
+
+def test_what_it_types_without_a_policy_is_typed_at_its_own(pyjail: Launcher, person: Person) -> None:
+    """Where nothing refuses TIOCSTI, there is still no terminal but the jail's own to type at."""
+    code = """
+found = [call(16, fd, number, b"Z") for fd in (0, 1, 2) for number in (0x5412, 0x541C)]
+answer(found=found, dev_tty=call(16, os.open("/dev/tty", os.O_RDWR), 0x5412, b"Z"))
+"""
+    with at(pyjail, person, code, "--seccomp", "off") as process:
+        found = answer_of(person.until(b"}\r\n"))
+        assert process.wait(60) == 0
+    assert found["found"][1] in ("ENOTTY", "EPERM")
     assert person.as_before()
     assert person.unread() == 0
 

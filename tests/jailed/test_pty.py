@@ -268,9 +268,15 @@ def test_stopped_from_outside_and_continued(pyjail: Launcher) -> None:
 
 def test_in_the_background_it_leaves_the_terminal_alone(pyjail: Launcher) -> None:
     with Terminal(pyjail) as terminal:
-        terminal.line('"$pyjail" run --pty -- /bin/sh -c "read x; echo got \\$x" &')
-        terminal.until(b"ready> ")
+        terminal.line('"$pyjail" run --pty -- /bin/sh -c "echo u\\p; read x; echo got \\$x" &')
+        terminal.until(b"up")
         assert mode(terminal) == COOKED
+        terminal.key(b"\n")
+        terminal.line("jobs")
+        while b"Stopped" not in terminal.until(b"pyjail"):
+            terminal.line("jobs")
+        assert mode(terminal) == COOKED
+        terminal.until(b"ready> ")
         terminal.line("fg")
         terminal.until(b"\n")
         terminal.line("a line")
@@ -303,11 +309,12 @@ def test_keys_of_a_terminal_that_only_shows(pyjail: Launcher) -> None:
     """Ctrl-C where stdin is a pipe: the terminal's group gets it, and so does the one inside."""
     with Terminal(pyjail) as terminal:
         script = 'trap "echo caught; exit 4" INT; echo u\\p; read x'
-        terminal.line(f"sleep 1000 | \"$pyjail\" run --pty -- /bin/sh -c '{script}'; echo status=$?.")
+        terminal.line(f"mkfifo keys; \"$pyjail\" run --pty -- /bin/sh -c '{script}' <>keys; echo status=$?.")
         terminal.until(b"up")
         assert mode(terminal) == COOKED
         terminal.key(b"\x03")
         terminal.until(b"caught")
+        terminal.until(b"status=4.")
 
 
 def test_a_shell(pyjail: Launcher) -> None:
