@@ -284,6 +284,7 @@ import anyio
 from jail.services import Request, Service, open_exchange
 
 async def main():
+    await jail.run_async(["/bin/true"])  # what starts jails stays open
     before = len(os.listdir("/proc/self/fd"))
     with anyio.move_on_after(0.5):
         async with await open_exchange(Service.load(sys.argv[1]), Request()) as exchange:
