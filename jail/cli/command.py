@@ -134,6 +134,9 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
         from jail.check import check
         expect_words(command, parsed, 0)
         return check(as_json=parsed.last("json") is not None)
+    if command.name == "serve":
+        from jail.gateway.command import serve
+        return serve(expect_words(command, parsed, 1)[0], parsed)
     if command.name == "cache":
         from jail.cli.cache import cache
         return cache(expect_words(command, parsed, 1)[0])

@@ -32,6 +32,11 @@ EXAMPLES = {
     "plan": (("All that would be done, one step a line:", "pyjail plan --net host -- curl example.org"),),
     "compile": (("A jailed program as one file, for a shell, cron or systemd to start:",
                  "pyjail compile -o hello.jail --timeout 5s -- node -e 'console.log(1)' && ./hello.jail"),),
+    "serve": (
+        ("Every service in a folder, each at its name:", "pyjail serve services --listen 127.0.0.1:8080"),
+        ("Behind a proxy, with limits that hold for all of them:",
+         "pyjail serve services --listen unix:/run/pyjail.sock --proxies 1 --memory 128M"),
+    ),
     "check": (("For a program to read:", "pyjail check --json"),),
     "learn": (
         ("A policy of what this program does:",
@@ -86,6 +91,8 @@ OTHER_STATUSES = {
                         ("2", "no such policy, a wrong one, or a file that cannot be written")),
     "seccomp check": (("0", "every file is right"), ("1", "a file is wrong"),
                       ("2", "a file cannot be read, or other trouble")),
+    "serve": (("0", "ended by SIGTERM or SIGINT"), ("1", "it cannot listen, or this host cannot do it"),
+              ("2", "the request makes no sense, or a service that cannot be read")),
     "check": (("0", "pyjail run works with the whole default policy"), ("1", "it does not")),
     "cache": (("0", "done, or the cache is in use"), ("1", "the cache cannot be used; stderr says why")),
 }

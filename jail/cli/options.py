@@ -173,6 +173,32 @@ SOCKET = Option("socket", TEXT, "ADDRESS", RESULT, "print the socket unit instea
                 "HOST:PORT, /path or @name", in_config=False)
 ACCEPT = Option("accept", FLAG, "", RESULT, "a run for each connection, which is its stdin and stdout; "
                 "without, the jail gets the listening socket (--listen-fds)", in_config=False)
+LOG_FORMATS = ("text", "json")
+SERVE_OPTIONS = (
+    Option("listen", TEXT, "ADDRESS", NETWORK, "where to listen: HOST:PORT, unix:PATH, or fd:N for a socket "
+           "that is already open; else on the sockets that systemd passes, else on 127.0.0.1:8080",
+           repeat=True, in_config=False),
+    Option("proxies", NUMBER, "N", NETWORK, "how many proxies of yours stand in front: the client is told by "
+           "the N-th entry from the end of X-Forwarded-For", default="0", in_config=False),
+    Option("concurrency", COUNT, "N", LIMITS, "requests at a time, of all services", default="256",
+           in_config=False),
+    Option("connections", COUNT, "N", LIMITS, "connections at a time", default="1024", in_config=False),
+    Option("header-timeout", DURATION, "TIME", LIMITS, "time for a request's head to arrive", default="10s",
+           in_config=False),
+    Option("stall-timeout", DURATION, "TIME", LIMITS, "time that a client may neither send nor take anything "
+           "where that is waited for, and that a connection is kept between requests", default="30s",
+           in_config=False),
+    Option("drain-timeout", DURATION, "TIME", LIMITS, "time for requests to end after SIGTERM", default="20s",
+           in_config=False),
+    Option("token-file", FILE, "FILE", PROTECTION, "who shows the token in FILE may see the pages at /-/; "
+           "without it, who comes over the loopback", in_config=False),
+    Option("no-admin", FLAG, "", PROTECTION, "nothing at /-/ but /-/health", in_config=False),
+    Option("log-format", CHOICE, "|".join(LOG_FORMATS), RESULT, "the form of the lines on stderr",
+           choices=LOG_FORMATS, default="text", in_config=False),
+)
+NOT_OF_EVERY_SERVICE = ("pty", "pass-fd", "listen-fds", "outcome", "outcome-fd", "notify", "stats", "config",
+                        "no-cache")
+JAIL_OPTIONS = tuple(option for option in RUN_OPTIONS if option.name not in NOT_OF_EVERY_SERVICE)
 MAN = Option("man", FLAG, "", RESULT, "as a man page, in troff", in_config=False)
 
 
@@ -230,6 +256,8 @@ COMMANDS = {command.name: command for command in (
     Command("seccomp compile", "PROFILE|FILE", "write a policy in another form, a Docker profile also as a "
             "policy file", (OUTPUT, FORMAT, STRICT, ARCH, HELP)),
     Command("seccomp check", "FILE...", "tell whether policy files are right", (JSON, HELP)),
+    Command("serve", "DIR|FILE", "answer HTTP requests, each by a service in a jail of its own",
+            (*SERVE_OPTIONS, *JAIL_OPTIONS, HELP)),
     Command("check", "", "tell what this host offers, what it lacks and what to do about it", (JSON, HELP)),
     Command("cache", "clear|path", "remove the cached plans, or tell where they are"),
     Command("completion", "bash|zsh|fish", "print a completion script for a shell"),

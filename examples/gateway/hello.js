@@ -1,0 +1,3 @@
+module.exports = (req, res) => {
+  res.json({ hello: req.params.name || "world" });
+};

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Upper case, as it comes.
+exec tr a-z A-Z
