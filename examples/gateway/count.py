@@ -2,7 +2,7 @@ def handler(req, res):
     """Each number when its time has come."""
     import time
 
-    res.setHeader("Content-Type", "text/event-stream")
+    res.set_header("Content-Type", "text/event-stream")
     for number in range(int(req.params.get("to", 3))):
         yield f"data: {number}\n\n"
         time.sleep(0.1)
