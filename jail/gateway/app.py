@@ -63,7 +63,7 @@ class Gateway:
         try:
             await self._answer(scope, receive, reply, entry, headers)
         except Problem as problem:
-            entry.verdict = entry.verdict or "refused"
+            entry.verdict = entry.verdict or ("refused" if problem.status < 500 else "failed")
             entry.detail = entry.detail or problem.detail
             if reply.started:
                 entry.broken = True
