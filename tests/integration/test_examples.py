@@ -159,3 +159,27 @@ def test_compiled_hello(pyjail, place, service):
     made = place / "hello.jail"
     assert pyjail.run("compile", "-o", made, *service("hello")).returncode == 0
     assert pyjail.run(program=made).stdout == b"hello\n"
+
+
+def test_many_jails_of_gnu_parallel(pyjail, place):
+    script = readable(EXAMPLES / "parallel", place) / "squares.sh"
+    numbers = "".join(f"{n}\n" for n in range(40)).encode()
+    env = {"PYJAIL": str(pyjail.installation.pyjail)}
+    r = pyjail.run(script, program="/bin/sh", input=numbers, env=env)
+    assert (r.returncode, r.stdout.split()) == (0, [b"%d" % (n * n) for n in range(40)]), r.stderr
+    r = pyjail.run(script, program="/bin/sh", input=b"1\nx y\n3\n", env=env)
+    assert (r.returncode, r.stdout) == (1, b"1\n9\n")
+
+
+@pytest.mark.parametrize("as_user", ["root"], indirect=True)
+def test_the_systemd_example_is_what_is_made_for_its_jail(pyjail, place, require):
+    require("cgroup")
+    jail = place / "upper.jail"
+    r = pyjail.run("compile", "-o", jail, "--timeout", "10s", "--", "tr", "a-z", "A-Z")
+    assert r.returncode == 0, r.stderr
+    made = {"upper@.service": (), "upper.socket": ("--socket", "127.0.0.1:7007")}
+    for name, words in made.items():
+        text = pyjail.run("unit", "--accept", *words, jail).stdout.decode()
+        text = text.replace(str(place), "/usr/local/lib")
+        example = (EXAMPLES / "systemd" / name).read_text()
+        assert text.split("\n[Unit]\n")[1] == example.split("\n[Unit]\n")[1]
