@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
-import stat
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Unpack
 
+from jail import spawn
 from jail.errors import LaunchError, SpecError
-from jail.keeper import Keeper
 from jail.options import Run, RunAsync, Start, StartAsync
 from jail.outcome import Outcome
 from jail.plans import plan_text
 from jail.process import Process, run, start
 from jail.runners import Runner
-from jail.spec import Bind, Jail, check_env
-from jail.standby import WARM_UP, Job, Standby
-from jail.started import DEFAULT, Begun, Wait, Wanted, all_passed, begin_new
-from jail.streams import DEVNULL, PIPE, Ends, Stream
-from rlimits import INFINITY
+from jail.spec import Jail
+from jail.started import DEFAULT, Begun, Wait, Wanted, begin_new
+from jail.warm import Warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.aio import AsyncProcess
 
 MAX_AGE = 600.0
-TRIES = 3
-"""Standbys that are tried before a jail is made for the job."""
 
 
 class Pool:
@@ -63,25 +58,17 @@ class Pool:
         if runner is not None and not isinstance(runner, Runner):
             raise SpecError(f"expected one of jail.runners, got {runner!r}", "runner")
         self.runner = runner
-        self._passes = runner is not None and runner.receives and not _is_relayed(self.jail)
-        # What the caller passes goes with the job, not to those that wait for one.
-        self._standby_jail = dataclasses.replace(self.jail, pass_fds=())
-        self._env = [name for name, value in self.jail.env if value is None]
-        self._binds = [mount.source for mount in self.jail.mounts if isinstance(mount, Bind)]
         self._closed = False
-        kept = size if runner is not None and not _has_clock(self.jail) else 0
-        self._keeper = Keeper(self._make, kept, max_age=max_age, warm_up=WARM_UP)
-        if kept:
-            self._keeper.refill()
+        self._source = Warm(self.jail, size, runner, max_age) if runner else _Plain(self.jail, size)
 
     @property
     def ready(self) -> int:
         """How many jails wait for a job at this moment."""
-        return self._keeper.ready
+        return self._source.ready
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until all `size` of them do; False after `timeout` seconds."""
-        return self._keeper.wait_full(timeout)
+        return self._source.wait_ready(timeout)
 
     def run(
         self, argv: Sequence[str | bytes], *, code: str | bytes | None = None, **options: Unpack[Run]
@@ -114,7 +101,7 @@ class Pool:
     def close(self) -> None:
         """End the jails that wait; those that were taken go on. Later calls are refused."""
         self._closed = True
-        self._keeper.close()
+        self._source.close()
 
     def __enter__(self) -> Pool:
         return self
@@ -125,7 +112,7 @@ class Pool:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_keeper") and not self._closed:
+        if hasattr(self, "_source") and not self._closed:
             told = f"{self!r} is closed: nobody has it any more"
             warnings.warn(told, ResourceWarning, source=self, stacklevel=2)
             self.close()
@@ -138,67 +125,43 @@ class Pool:
         """See started.Place."""
         if self._closed:
             raise SpecError("the pool is closed", "pool")
-        if self.runner is None:
-            if code is not None:
-                raise SpecError("without a runner a pool runs commands; make it with runner=…", "code")
-            return begin_new(self.jail, wanted)
-        check_env(tuple(wanted.env.items()))
-        try:
-            return (yield from self._beginning(wanted, Job(wanted.argv, wanted.env, code)))
-        finally:
-            self._keeper.refill()
+        return (yield from self._source.beginning(wanted, code))
 
-    def _beginning(self, wanted: Wanted, job: Job) -> Generator[Wait, None, Begun]:
-        more = all_passed(self.jail, wanted)
-        if self._passes and not any(map(_is_terminal, range(3), wanted.streams)):
-            ends = Ends(*wanted.streams)
-            try:
-                standby = yield from self._taking(job, _own(ends) | ends.theirs | more)
-            except BaseException:
-                ends.close_all()
-                raise
-            ends.close_theirs()
-            return standby.running, ends
-        if not self._passes and _are_pipes(wanted.streams) and not more:
-            standby = yield from self._taking(job, {})
-            if wanted.streams[0] != PIPE:
-                os.close(standby.ends.ours.pop(0))
-        else:
-            standby = Standby(self._runner(), self.jail, wanted.streams, more)
-            yield from _using(standby, job, {})
-        return standby.running, standby.ends
 
-    def _taking(self, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, Standby]:
-        """Hand the job to one of the kept ones, or else to one that is made for it."""
-        key = self._key()
-        for _ in range(TRIES):
-            standby = self._keeper.take(key)
-            if standby is None:
-                break
-            try:
-                yield from _using(standby, job, given)
-            except LaunchError:  # it waited, and what has befallen it is not the job's
-                continue
-            return standby
-        standby = self._make()
-        yield from _using(standby, job, given)
-        return standby
+class _Plain:
+    """Jails that lack a command only: the serving jailer keeps them."""
 
-    def _make(self) -> Standby:
-        stream = DEVNULL if self._passes else PIPE
-        return Standby(self._runner(), self._standby_jail, (stream, stream, stream), key=self._key())
+    def __init__(self, jail: Jail, size: int) -> None:
+        self._jail, self._size = jail, size
+        self.ready = 0
+        self._kept: tuple[int, bytes] | None = None
+        self._keep()
 
-    def _runner(self) -> Runner:
-        assert self.runner is not None
-        return self.runner
+    def wait_ready(self, timeout: float | None) -> bool:
+        self._kept = None
+        self._keep()
+        return self.ready >= self._size
 
-    def _key(self) -> object:
-        """What a jail that is made now would be made of."""
-        return (
-            plan_text(self._standby_jail),
-            *(os.environb.get(os.fsencode(name)) for name in self._env),
-            *map(_identity, self._binds),
-        )
+    def beginning(self, wanted: Wanted, code: str | bytes | None) -> Generator[Wait, None, Begun]:
+        """See started.Place."""
+        if code is not None:
+            raise SpecError("without a runner a pool runs commands; make it with runner=…", "code")
+        self._keep()
+        yield from ()
+        return begin_new(self._jail, wanted)
+
+    def close(self) -> None:
+        if self._kept is not None and self._kept[0] == os.getpid():
+            with contextlib.suppress(LaunchError):
+                spawn.launcher.keep(self._kept[1], None)
+
+    def _keep(self) -> None:
+        """Have them kept for the plan as it is now. A forked child has a jailer of its own."""
+        now = os.getpid(), plan_text(self._jail)
+        if now != self._kept:
+            self.close()
+            self.ready = spawn.launcher.keep(now[1], self._size)
+            self._kept = now
 
 
 class _In:
@@ -209,69 +172,3 @@ class _In:
 
     def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         return self._pool.beginning(wanted, self._code)
-
-
-def _using(standby: Standby, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, None]:
-    """Hand the job over. Raises LaunchError, and nothing of the job was begun."""
-    try:
-        yield from standby.becoming_ready()
-        yield from standby.giving(job, given)
-    except BaseException:
-        standby.kill()
-        standby.close()
-        raise
-
-
-def _own(ends: Ends) -> dict[int, int]:
-    """The caller's own of 0 to 2 where nothing else is asked for, as far as an exec would hand them on."""
-    return {number: number for number in range(3) if number not in ends.theirs and _is_inherited(number)}
-
-
-def _is_inherited(number: int) -> bool:
-    try:
-        return os.get_inheritable(number)
-    except OSError:
-        return False
-
-
-def _is_terminal(number: int, stream: Stream) -> bool:
-    """A terminal is more than a stream: a job that is to control it gets it at the start of its jail."""
-    file = number if stream is None else stream
-    try:
-        return os.isatty(file if isinstance(file, int) else file.fileno())
-    except (AttributeError, OSError, ValueError):  # not a terminal, whatever else it is
-        return False
-
-
-def _are_pipes(streams: tuple[Stream, Stream, Stream]) -> bool:
-    """Whether pipes that were made ahead are as good as what is asked for."""
-    stdin, stdout, stderr = streams
-    return stdout == PIPE and stderr == PIPE and (stdin in (PIPE, DEVNULL) or (stdin is None and _is_null(0)))
-
-
-def _is_null(number: int) -> bool:
-    try:
-        found = os.fstat(number)
-        return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
-    except OSError:
-        return False
-
-
-def _is_relayed(jail: Jail) -> bool:
-    """Whether the supervisor stands between the jail and the caller: then its pipes are made at the start."""
-    return any(limit not in (None, INFINITY) for limit in (jail.limits.idle_timeout, jail.limits.max_output))
-
-
-def _has_clock(jail: Jail) -> bool:
-    """Whether a time limit runs from the start of the jail: one that waits would use it up."""
-    clocks = (jail.limits.timeout, jail.limits.idle_timeout, jail.limits.cpu_time)
-    return any(clock not in (None, INFINITY) for clock in clocks)
-
-
-def _identity(path: str) -> object:
-    """A source as it is now: another one at its path is not in the jails that are there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -7,7 +7,6 @@ be; when it has the job, that it has taken it (`a`), or that a file which it has
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
@@ -57,6 +56,8 @@ class Standby:
         jail: Jail,
         streams: tuple[Stream, Stream, Stream],
         descriptors: Mapping[int, int] | None = None,
+        *,
+        receives: bool = False,
         key: object = None,
     ) -> None:
         self.runner, self.key = runner, key
@@ -68,7 +69,8 @@ class Standby:
         self._channel, theirs = socket.socketpair()
         try:
             self._channel.setblocking(False)
-            words = (*runner.command, str(number), *runner.imports)
+            streams_come = "receive" if receives else "pipes"
+            words = (*runner.command, str(number), streams_come, *runner.imports)
             self.running, self.ends = begin_new(jail, Wanted(words, streams, {**given, number: theirs}, {}))
         except BaseException:
             self._channel.close()
@@ -153,9 +155,6 @@ class Standby:
         """Also of what it was to hand over."""
         self.ends.close_all()
         self._channel.close()
-        if self.running.pidfd >= 0 and select_now(self.running.pidfd):
-            with contextlib.suppress(LaunchError):
-                self.running.finish()  # it is reaped
         self.running.close()
 
     def _never(self, why: str) -> LaunchError:

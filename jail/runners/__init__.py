@@ -22,9 +22,9 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 class Runner:
     """What a `Pool` keeps warm; made by `python` and `node`.
 
-    `command` is run in the jail, the channel's number and then `imports` added. `receives`: it can be given
-    descriptors on the channel, so that a job gets the very streams that the caller names; otherwise the
-    streams are pipes that are made ahead.
+    `command` is run in the jail, the channel's number, `receive` or `pipes`, and `imports` added. `receives`:
+    it can be given descriptors on the channel, so that a job gets the very streams that the caller names;
+    otherwise the streams are pipes that are made ahead.
     """
 
     name: str

@@ -25,7 +25,7 @@
 
   const base = Module.createRequire(path.join(process.cwd(), 'job'));
   try {
-    for (const name of process.argv.slice(2)) base(name);
+    for (const name of process.argv.slice(3)) base(name);
   } catch (error) {
     say(`e${error}`);
     process.reallyExit(1);

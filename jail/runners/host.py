@@ -1,7 +1,7 @@
 """In the jail: import what was asked for, wait for one job, be it.
 
-Given to `python3 -I -c`, so that no file of it has to be there. Nothing is imported for its own sake that an
-interpreter does not have at its start, but `_socket`.
+Given to `python3 -I -c`, so that no file of it has to be there. A jail whose policy knows no sockets reads
+and writes only; then nothing but the job comes on the channel.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 FEW, MOST = 16, 253  # the sizes that a job begins with; SCM_MAX_FD
@@ -38,7 +37,7 @@ def files() -> set[str]:
     return {sys.executable} | {path for path in read if isinstance(path, str)}
 
 
-def wait(channel: socket, imports: Sequence[str]) -> tuple[list[bytes], bytes | None, bool]:
+def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[bytes], bytes | None, bool]:
     """The job: its words, its text or None, and whether it came with streams, which are in their places."""
     import fcntl  # noqa: F401 - for `place`
     import gc
@@ -48,26 +47,23 @@ def wait(channel: socket, imports: Sequence[str]) -> tuple[list[bytes], bytes | 
         for name in imports:
             __import__(name)
     except BaseException as error:
-        channel.sendall(f"e{type(error).__name__}: {error}".encode(errors="replace"))
+        os.write(channel, f"e{type(error).__name__}: {error}".encode(errors="replace"))
         raise SystemExit(1) from None
     stamps = [(path, stamp(path)) for path in files()]
     for number in range(3):  # so that none of what it takes is done for the first time later
         stream(number, getattr(sys, ("stdin", "stdout", "stderr")[number]))
     gc.collect()
     gc.freeze()  # what is there by now stays
-    channel.send(b"r")
-    first, given, _, _ = channel.recvmsg(1 << 16, 24 + 4 * MOST)
+    take = taking(channel) if receives else lambda: (os.read(channel, 1 << 16), [])
+    os.write(channel, b"r")
+    first, descriptors = take()
     if not first:
         os._exit(0)
-    descriptors = [
-        int.from_bytes(data[at : at + 4], sys.byteorder)
-        for _, _, data in given for at in range(0, len(data) // 4 * 4, 4)
-    ]
     text = bytearray(first)
 
     def more(size: int) -> None:
         while len(text) < size:
-            part = channel.recv(size - len(text))
+            part = os.read(channel, size - len(text))
             if not part:
                 os._exit(0)
             text.extend(part)
@@ -80,15 +76,32 @@ def wait(channel: socket, imports: Sequence[str]) -> tuple[list[bytes], bytes | 
     if len(places) != len(descriptors):
         os._exit(0)
     changed = any(stamp(path) != known for path, known in stamps)
-    channel.send(b"s" if changed else b"a")
+    os.write(channel, b"s" if changed else b"a")
     if changed:
         os._exit(0)
-    channel.close()
+    os.close(channel)
     for variable in words[: int(variables)]:
         key, _, value = variable.partition(b"=")
         os.environb[key] = value
     program = bytes(text[FEW + head :]) if kind == b"code" else None
     return words[int(variables) :], program, place(descriptors, places)
+
+
+def taking(channel: int) -> Callable[[], tuple[bytes, list[int]]]:
+    """What takes the first part of a job, and the descriptors that come with it."""
+    import _socket
+
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, channel)
+
+    def take() -> tuple[bytes, list[int]]:
+        first, given, _, _ = connection.recvmsg(1 << 16, 24 + 4 * MOST)
+        connection.detach()
+        return first, [
+            int.from_bytes(data[at : at + 4], sys.byteorder)
+            for _, _, data in given for at in range(0, len(data) // 4 * 4, 4)
+        ]
+
+    return take
 
 
 def place(descriptors: Sequence[int], numbers: Sequence[int]) -> bool:
@@ -136,11 +149,8 @@ def stream(number: int, like: Any) -> Any:
 
 
 def main() -> None:
-    import _socket
-
-    number, *imports = sys.argv[1:]
-    channel = _socket.socket(fileno=int(number))
-    words, code, placed = wait(channel, imports)
+    number, streams, *imports = sys.argv[1:]
+    words, code, placed = wait(int(number), streams == "receive", imports)
     if placed:
         for index, name in enumerate(("stdin", "stdout", "stderr")):
             made = stream(index, getattr(sys, name))

@@ -121,7 +121,7 @@ with Pool(box, 1, runner=runners.python()) as p, Pool(box, 1, runner=runners.nod
     }
 
 
-@pytest.mark.parametrize("limits", ["", ".with_limits(max_output='1M')"])
+@pytest.mark.parametrize("limits", ["", ".with_limits(max_output='1M')", "seccomp='compute'"])
 @pytest.mark.parametrize("runner", ["python", "node"])
 def test_streams_of_any_kind(found: Any, place: Path, limits: str, runner: str) -> None:
     """Also those that cannot be given to an interpreter that runs: it gets them by a start of its own."""
@@ -131,6 +131,7 @@ def test_streams_of_any_kind(found: Any, place: Path, limits: str, runner: str) 
         "node": "const fs = require('fs'); fs.writeSync(5, 'five'); fs.writeSync(1, fs.readFileSync(0));"
         "fs.writeSync(2, 'err')",
     }[runner]
+    box = f"Jail(){limits}" if limits.startswith(".") else f"Jail({limits})"
     look = {"python": "import os; print(os.environ['NAME'])", "node": "console.log(process.env.NAME)"}[runner]
     assert found(f"""
 def content(file):
@@ -142,7 +143,7 @@ one.write(b"file")
 one.seek(0)
 reader, writer = os.pipe()
 ours, theirs = socket.socketpair()
-with Pool(Jail(){limits}, 1, runner=runners.{runner}()) as pool:
+with Pool({box}, 1, runner=runners.{runner}()) as pool:
     pool.wait_ready(60)
     variable = captured(pool, ["a"], sys.argv[3], env={{"NAME": "ü=1"}})[2]
     pool.run(["a"], code=sys.argv[2], stdin=one, stdout=two, stderr=STDOUT, descriptors={{5: five}}).check()
@@ -266,7 +267,7 @@ def test_one_that_has_ended_is_replaced(found: Any) -> None:
     assert found("""
 with Pool(Jail(), 2, runner=runners.python()) as pool:
     pool.wait_ready(60)
-    for one in list(pool._keeper._ready):
+    for one in list(pool._source._keeper._ready):
         pidfd = os.dup(one.pidfd)
         os.kill(one.running.pid, signal.SIGKILL)
         has_ended(pidfd)
@@ -323,10 +324,10 @@ def work(number):
     return captured(pool, ["a"], f"print({number})")[2]
 with Pool(Jail(), 2, runner=runners.python()) as pool:
     pool.wait_ready(60)
-    ours = {one.running.pid for one in pool._keeper._ready}
+    ours = {one.running.pid for one in pool._source._keeper._ready}
     with multiprocessing.get_context("fork").Pool(2) as children:
         outs = children.map(work, range(6))
-    kept = pool.wait_ready(60) and {one.running.pid for one in pool._keeper._ready} == ours
+    kept = pool.wait_ready(60) and {one.running.pid for one in pool._source._keeper._ready} == ours
     mine = work(9)
 answer(outs=outs, kept=kept, mine=mine)
 """) == {"outs": [f"{n}\n" for n in range(6)], "kept": True, "mine": "9\n"}
@@ -359,7 +360,7 @@ def test_nothing_outlives_the_caller(scripts: Scripts, end: str) -> None:
     running, line = scripts.started(PRELUDE + f"""
 pool = Pool(Jail(), 2, runner=runners.python())
 pool.wait_ready(60)
-print(*(one.running.pid for one in pool._keeper._ready), flush=True)
+print(*(one.running.pid for one in pool._source._keeper._ready), flush=True)
 sys.stdin.read()
 {end}
 """)
@@ -369,3 +370,39 @@ sys.stdin.read()
         assert len(held) == 6
         running.communicate(timeout=60)
     assert alive_after(held, 60) == []
+
+
+def test_jails_that_lack_a_command_only(found: Any, place: Path, as_user: User) -> None:
+    """Also in a forked child, for more than are ready, and when what they show has changed."""
+    policy = as_user.owns(place) / "policy.toml"
+    policy.write_text('base = "default"\n')
+    as_user.owns(policy)
+    assert found("""
+from concurrent.futures import ThreadPoolExecutor
+def work(number):
+    return captured(pool, ["/bin/echo", str(number)])[2]
+def denied():
+    return captured(pool, ["/bin/sh", "-c", "mkdir /tmp/x 2>&1"])[2]
+with Pool(Jail(seccomp=sys.argv[1]), 3) as pool, ThreadPoolExecutor(6) as threads:
+    ready = pool.wait_ready(60), pool.ready
+    outs = list(threads.map(work, range(12)))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if work(1) == "1\\n" else 1)
+    child = os.waitpid(pid, 0)[1]
+    before = denied()
+    with open(sys.argv[1], "a") as file:
+        file.write('[[rule]]\\ncalls = ["mkdir"]\\naction = "EXDEV"\\n')
+    after = denied()
+    variable = captured(pool, ["/bin/sh", "-c", "echo $NAME"], env={"NAME": "value"})[2]
+answer(ready=ready, outs=outs, child=child, variable=variable, before=before,
+       after="cross-device" in after.lower(), closed=attempt(pool, ["true"])[0])
+""", os.fspath(policy)) == {
+        "ready": [True, 3],
+        "outs": [f"{n}\n" for n in range(12)],
+        "child": 0,
+        "variable": "value\n",
+        "before": "",
+        "after": True,
+        "closed": "SpecError",
+    }

@@ -1,0 +1,191 @@
+"""The jails of a `Pool` with a runner: an interpreter waits in each."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import stat
+from collections.abc import Generator, Mapping
+
+from jail.directives import IdleTimeout, MaxOutput, Seccomp
+from jail.errors import LaunchError
+from jail.keeper import Keeper
+from jail.plan import Plan
+from jail.plans import plan_text
+from jail.runners import Runner
+from jail.server import surroundings
+from jail.spec import Bind, Jail, check_env
+from jail.standby import WARM_UP, Job, Standby
+from jail.started import Begun, Wait, Wanted, all_passed
+from jail.streams import DEVNULL, PIPE, Ends, Stream
+from rlimits import INFINITY
+from seccomp import _calls
+from seccomp.evaluator import ALLOW, LOG, evaluate
+
+CLOCKS = ("timeout", "idle_timeout", "cpu_time")
+TRIES = 3
+"""Standbys that are tried before a jail is made for the job."""
+
+
+class Warm:
+    """Makes, keeps and hands out `size` standbys."""
+
+    def __init__(self, jail: Jail, size: int, runner: Runner, max_age: float) -> None:
+        self._jail, self._runner = jail, runner
+        # What the caller passes goes with the job, not to those that wait for one.
+        self._standby_jail = dataclasses.replace(jail, pass_fds=())
+        self._env = [name for name, value in jail.env if value is None]
+        self._binds = [mount.source for mount in jail.mounts if isinstance(mount, Bind)]
+        kept = 0 if _has_clock(jail) else size
+        self._keeper = Keeper(self._make, kept, max_age=max_age, warm_up=WARM_UP)
+        if kept:
+            self._keeper.refill()
+
+    @property
+    def ready(self) -> int:
+        return self._keeper.ready
+
+    def wait_ready(self, timeout: float | None) -> bool:
+        return self._keeper.wait_full(timeout)
+
+    def close(self) -> None:
+        self._keeper.close()
+
+    def beginning(self, wanted: Wanted, code: str | bytes | None) -> Generator[Wait, None, Begun]:
+        """See started.Place."""
+        check_env(tuple(wanted.env.items()))
+        try:
+            return (yield from self._beginning(wanted, Job(wanted.argv, wanted.env, code)))
+        finally:
+            self._keeper.refill()
+
+    def _beginning(self, wanted: Wanted, job: Job) -> Generator[Wait, None, Begun]:
+        more = all_passed(self._jail, wanted)
+        passes = self._passes()
+        if passes and not any(map(_is_terminal, range(3), wanted.streams)):
+            ends = Ends(*wanted.streams)
+            try:
+                standby = yield from self._taking(job, _own(ends) | ends.theirs | more)
+            except BaseException:
+                ends.close_all()
+                raise
+            ends.close_theirs()
+            return standby.running, ends
+        if not passes and _are_pipes(wanted.streams) and not more:
+            standby = yield from self._taking(job, {})
+            if wanted.streams[0] != PIPE:
+                os.close(standby.ends.ours.pop(0))
+        else:
+            standby = Standby(self._runner, self._jail, wanted.streams, more)
+            yield from _using(standby, job, {})
+        return standby.running, standby.ends
+
+    def _taking(self, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, Standby]:
+        """Hand the job to one of the kept ones, or else to one that is made for it."""
+        key = self._key()
+        for _ in range(TRIES):
+            standby = self._keeper.take(key)
+            if standby is None:
+                break
+            try:
+                yield from _using(standby, job, given)
+            except LaunchError:  # it waited, and what has befallen it is not the job's
+                continue
+            return standby
+        standby = self._make()
+        yield from _using(standby, job, given)
+        return standby
+
+    def _passes(self) -> bool:
+        """Whether jobs get the caller's descriptors; or pipes that are made ahead."""
+        return self._runner.receives and _may_receive(plan_text(self._standby_jail))
+
+    def _make(self) -> Standby:
+        passes, key = self._passes(), self._key()
+        streams = (DEVNULL, DEVNULL, DEVNULL) if passes else (PIPE, PIPE, PIPE)
+        return Standby(self._runner, self._standby_jail, streams, receives=passes, key=key)
+
+    def _key(self) -> object:
+        """What a jail that is made now would be made of."""
+        return (
+            plan_text(self._standby_jail),
+            surroundings(),
+            *(os.environb.get(os.fsencode(name)) for name in self._env),
+            *map(_identity, self._binds),
+        )
+
+
+def _using(standby: Standby, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, None]:
+    """Hand the job over. Raises LaunchError, and nothing of the job was begun."""
+    try:
+        yield from standby.becoming_ready()
+        yield from standby.giving(job, given)
+    except BaseException:
+        standby.kill()
+        standby.close()
+        raise
+
+
+def _own(ends: Ends) -> dict[int, int]:
+    """The caller's own of 0 to 2 where nothing else is asked for, as far as an exec would hand them on."""
+    return {number: number for number in range(3) if number not in ends.theirs and _is_inherited(number)}
+
+
+def _is_inherited(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
+
+
+def _is_terminal(number: int, stream: Stream) -> bool:
+    """A terminal is more than a stream: a job that is to control it gets it at the start of its jail."""
+    file = number if stream is None else stream
+    try:
+        return os.isatty(file if isinstance(file, int) else file.fileno())
+    except (AttributeError, OSError, ValueError):  # not a terminal, whatever else it is
+        return False
+
+
+def _are_pipes(streams: tuple[Stream, Stream, Stream]) -> bool:
+    """Whether pipes that were made ahead are as good as what is asked for."""
+    stdin, stdout, stderr = streams
+    return stdout == PIPE and stderr == PIPE and (stdin in (PIPE, DEVNULL) or (stdin is None and _is_null(0)))
+
+
+def _is_null(number: int) -> bool:
+    try:
+        found = os.fstat(number)
+        return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
+    except OSError:
+        return False
+
+
+@functools.lru_cache(64)
+def _may_receive(text: bytes) -> bool:
+    """Whether what waits in a jail of this plan can be given the caller's descriptors: the jail's streams are
+    no pipes of its supervisor, and its policy allows the call."""
+    plan = Plan.from_bytes(text)
+    if any(plan.of(kind) for kind in (IdleTimeout, MaxOutput)):
+        return False
+    machine = _calls.machine_of(None)
+    number = _calls.number("recvmsg", machine)
+    return number is not None and all(
+        evaluate(program.program, number, arch=_calls.arch_token(machine)) in (ALLOW, LOG)
+        for program in plan.of(Seccomp)
+    )
+
+
+def _has_clock(jail: Jail) -> bool:
+    """Whether a time limit runs from the start of the jail: one that waits would use it up."""
+    return any(getattr(jail.limits, name) not in (None, INFINITY) for name in CLOCKS)
+
+
+def _identity(path: str) -> object:
+    """A source as it is now: another one at its path is not in the jails that are there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
