@@ -29,7 +29,8 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL_DEV, _RESOLVE_UN
 _READING = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV | _RESOLVE_UNIX
 _ALL = {3: (1 << 15) - 1, 5: (1 << 16) - 1, 9: (1 << 17) - 1}  # from which ABI on
-_TRUNCATE_ABI = 3
+TRUNCATE_ABI = 3
+"""Since this one it holds truncate(2)."""
 TSYNC_ABI = 8
 """Since this one the kernel can restrict all threads of a process at once."""
 
@@ -92,11 +93,11 @@ class Ruleset:
 
 def rights(version: int) -> int:
     """All that a Landlock of this ABI can hold of files. UnsupportedError where it is not enough for "ro"."""
-    if version < _TRUNCATE_ABI:
+    if version < TRUNCATE_ABI:
         # Without the right to truncate, what is "ro" could be emptied.
         raise UnsupportedError(
             "landlock",
-            f"Landlock ABI {_TRUNCATE_ABI} (it has {version or 'none'})",
+            f"Landlock ABI {TRUNCATE_ABI} (it has {version or 'none'})",
             "boot Linux 6.2 or newer with landlock among its `lsm=`, or use jail.run, whose mounts need none",
         )
     return max(rights for since, rights in _ALL.items() if since <= version)

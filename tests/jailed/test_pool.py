@@ -160,6 +160,57 @@ answer(two=content(two), five=content(five), pipe=os.read(reader, 9).decode(), e
     }
 
 
+def test_limits_on_output_and_terminals_are_those_of_any_jail(found: Any) -> None:
+    answer = found("""
+def of(box, code):
+    with Pool(box, 1, runner=runners.python()) as pool:
+        pool.wait_ready(60)
+        return captured(pool, ["a"], code)
+answer(out=of(Jail().with_limits(max_stdout=10), "print('a' * 5000)"),
+       err=of(Jail().with_limits(max_stderr=10), "import sys; print('a' * 5000, file=sys.stderr)"),
+       tty=of(Jail(pty=True), "import os; print([os.isatty(n) for n in (0, 1, 2)])"))
+""")
+    assert answer["out"][0] == answer["err"][0] == "output-exceeded"
+    assert (len(answer["out"][2]), len(answer["err"][3])) == (10, 10)
+    assert answer["tty"] == ["exited", 0, "[True, True, True]\n", ""]
+
+
+@pytest.mark.parametrize("how", ["stdin=folder", "descriptors={7: folder}", "descriptors={7: place}"])
+def test_a_folder_is_no_descriptor_for_a_job(found: Any, how: str) -> None:
+    """As for any jail: by it the job would walk out of its root."""
+    kind, text = found(f"""
+folder, place = os.open("/", os.O_RDONLY | os.O_DIRECTORY), os.open("/etc/passwd", os.O_PATH)
+with Pool(Jail(), 1, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    try:
+        pool.run(["a"], code="", **dict({how}))
+    except jail.JailError as error:
+        answer(found=[type(error).__name__, str(error)])
+""")["found"]
+    assert kind == "LaunchError"
+    assert "a directory" in text
+
+
+def test_a_file_that_old_kernels_let_be_emptied_is_there_from_the_start(found: Any) -> None:
+    """Where the jailer has to filter truncate(2); what a job gets later the filter would not know of."""
+    code = "import os; print(os.path.exists('/proc/self/fd/0') and open('/proc/self/fd/0').read())"
+    answer = found("""
+import tempfile
+from jail import landlock
+landlock.abi = lambda: 2
+file = tempfile.NamedTemporaryFile()
+file.write(b"read again")
+file.flush()
+os.fchmod(file.fileno(), 0o644)
+with Pool(Jail(), 1, runner=runners.python()) as pool:
+    pool.wait_ready(60)
+    with open(file.name) as opened:
+        answer(found=captured(pool, ["a"], sys.argv[1], stdin=opened), ready=pool.ready)
+""", code)
+    assert answer["found"] == ["exited", 0, "read again\n", ""]
+    assert answer["ready"] == 1
+
+
 def test_the_callers_own_streams(scripts: Scripts) -> None:
     done = scripts.run(PRELUDE + """
 with Pool(Jail(), 1, runner=runners.python()) as pool:
