@@ -60,6 +60,10 @@ class CheckedDistInfo(dist_info):
     def run(self) -> None:
         if missing := missing_packages():
             sys.exit(f"pyjail-linux: cannot be built here: apt-get install {' '.join(missing)}")
+        try:
+            jailer.machine()
+        except jailer.CompileError as error:
+            sys.exit(f"pyjail-linux: cannot be built here: {error}")
         super().run()
 
 

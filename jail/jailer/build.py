@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import platform
 import re
 import runpy
 import shlex
@@ -47,8 +46,10 @@ FREESTANDING = (
     "-Wl,--no-dynamic-linker",
     "-Wl,--build-id=none",
 )
-# The stack protector's canary lies in thread-local storage by default, which only a libc sets up.
-X86_ONLY = ("-mstack-protector-guard=global",)
+# The machines that there is code for, with what their programs need where there is no libc. The canary of the
+# stack protector lies in thread-local storage by default, which only a libc sets up; the atomic operations
+# of libgcc ask it what the processor can do.
+MACHINES = {"x86_64": ("-mstack-protector-guard=global",), "aarch64": ("-mno-outline-atomics",)}
 HOSTED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-DPYJAIL_HOSTED")
 
 
@@ -59,6 +60,17 @@ class CompileError(Exception):
 def compiler() -> list[str]:
     """The C compiler's command words: `$CC`, or gcc."""
     return shlex.split(os.environ.get("CC", "")) or ["gcc"]
+
+
+def machine() -> str:
+    """The machine that the compiler makes programs for. Raises `CompileError` for one that there is no code
+    for."""
+    done = subprocess.run([*compiler(), "-dumpmachine"], capture_output=True, text=True, check=False)
+    found = done.stdout.partition("-")[0].strip()
+    if found not in MACHINES:
+        raise CompileError(f"there is code for {' and '.join(MACHINES)} only, "
+                           f"and the compiler makes programs for {found or 'an unknown machine'}")
+    return found
 
 
 def sources() -> list[Path]:
@@ -114,9 +126,7 @@ def flags(variant: Variant = "release", *, front: bool = False) -> list[str]:
     if variant == "sanitize":
         words += HOSTED
     else:
-        words += FREESTANDING
-        if platform.machine() in {"x86_64", "i686"}:
-            words += X86_ONLY
+        words += [*FREESTANDING, *MACHINES[machine()]]
     if variant == "fault":
         words.append("-DPYJAIL_FAULT")
     if front:
@@ -136,9 +146,9 @@ def compile_jailer(out: str | os.PathLike[str], *, front: bool = False, variant:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
     made = tempfile.TemporaryDirectory(prefix="pyjail-build-")
-    words = [*flags(variant, front=front), "-I", made.name, "-o", str(part)]
-    command = [*compiler(), *words, *map(str, sources())]
     try:
+        words = [*flags(variant, front=front), "-I", made.name, "-o", str(part)]
+        command = [*compiler(), *words, *map(str, sources())]
         Path(made.name, "call_names.h").write_text(call_names())
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -146,7 +156,7 @@ def compile_jailer(out: str | os.PathLike[str], *, front: bool = False, variant:
         part.chmod(0o755)
         part.replace(target)
     except FileNotFoundError as error:
-        raise CompileError(f"no C compiler: {command[0]} was not found; apt-get install gcc") from error
+        raise CompileError(f"no C compiler: {compiler()[0]} was not found; apt-get install gcc") from error
     finally:
         made.cleanup()
         part.unlink(missing_ok=True)

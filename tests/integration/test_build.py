@@ -172,6 +172,17 @@ def test_missing_compiler_is_one_line_that_names_the_package(tree: Path) -> None
     assert line.startswith("pyjail-linux: cannot be built here: apt-get install gcc ")
 
 
+def test_another_machine_is_one_line(tree: Path, tmp_path: Path) -> None:
+    """There is code for two; a compiler for others is refused before it has compiled anything."""
+    compiler = tmp_path / "gcc"
+    script = '#!/bin/sh\n[ "$1" = -dumpmachine ] && echo riscv64-linux-gnu || exec gcc "$@"\n'
+    compiler.write_text(script)
+    compiler.chmod(0o755)
+    assert lines_of_failed_build(tree, str(compiler)) == [
+        "pyjail-linux: cannot be built here: there is code for x86_64 and aarch64 only, "
+        "and the compiler makes programs for riscv64"]
+
+
 def lines_of_failed_build(tree: Path, compiler: str) -> list[str]:
     """What a build with this compiler says of ours; pip frames it in lines of its own."""
     done = run(*_PIP_WHEEL, "-w", tree / "never", tree, env={**os.environ, "CC": compiler})

@@ -116,6 +116,7 @@ def test_without_root_missing_packages_are_one_line_with_the_command(checkout: P
     done = subprocess.run([own / "scripts/setup"], capture_output=True, text=True, check=False,
                           **{**ordinary_user.identity(), "env": environment})
     assert done.returncode == 1
-    assert done.stderr.startswith("scripts/setup: packages are missing; as root: apt-get install gcc ")
+    line = "scripts/setup: packages are missing; as root: apt-get install --no-install-recommends gcc "
+    assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert not (own / ".venv").exists()
