@@ -17,6 +17,7 @@ from typing import Any, cast
 from jail.capture import MAX_OUTPUT, PIECE, Capture, Feed
 from jail.errors import LaunchError, SpecError, UnsupportedError
 from jail.outcome import Outcome
+from jail.spawn import Running
 from jail.spec import Jail
 from jail.started import (
     Begun,
@@ -31,7 +32,7 @@ from jail.started import (
     outcome_with,
     text_form,
 )
-from jail.streams import HasFileno, Stream
+from jail.streams import Ends, HasFileno, Stream
 
 try:
     import anyio
@@ -243,7 +244,11 @@ async def start_async(
     """
     await checkpoint()
     wanted = Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {})
-    running, ends = await _begin(beginning(jail, wanted))
+    return process_of(argv, *await _begin(beginning(jail, wanted)))
+
+
+def process_of(argv: Sequence[str | bytes], running: Running, ends: Ends) -> AsyncProcess:
+    """A jail that was started, for an event loop."""
     process = AsyncProcess._of(argv, running)
     process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
     process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jail.services.ahead import Ahead
     from jail.services.exchange import Exchange, open_exchange
     from jail.services.messages import End, Error, Head, Log, Message, MessageReader
     from jail.services.request import Request
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from jail.services.settings import Settings
 
 __all__ = [
+    "Ahead",
     "End",
     "Error",
     "Exchange",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "jail.services.ahead": ("Ahead",),
     "jail.services.exchange": ("Exchange", "open_exchange"),
     "jail.services.messages": ("End", "Error", "Head", "Log", "Message", "MessageReader"),
     "jail.services.request": ("Request",),

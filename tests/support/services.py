@@ -49,6 +49,7 @@ class Services:
         path = self.place / name
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         path.chmod(mode)
+        self.pyjail.user.owns(path)
         return str(path)
 
     def run(self, name: str, text: str, *options: str, **more: Any) -> Answer:
