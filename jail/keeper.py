@@ -78,24 +78,28 @@ class Keeper(Generic[T]):
 
     def take(self, key: object = None) -> T | None:
         """One of them: the oldest that is ready, else the oldest that will be; None if there is none. It is
-        the caller's now. Those that do not fit the key are dropped."""
+        the caller's now. Those that do not fit a key are dropped."""
         with self._changed:
             for kept in (self._ready, self._warming):
                 while kept:
                     one = next(iter(kept))
                     del kept[one]
-                    if one.fits(key):
+                    if key is None or one.fits(key):
                         self._failures = 0
                         return one
                     self._drop(one)
         return None
 
-    def refill(self) -> None:
-        """Start what is missing, in the background."""
+    def refill(self, pause: float = 0.0) -> None:
+        """Start what is missing, in the background; after `pause` seconds, in which who has just taken one
+        has the machine for himself."""
         with self._changed:
             if self._closed:
                 return
             self._asked = True
+            now = time.monotonic()
+            if pause and self._next <= now:
+                self._next = now + pause
             if self._thread is None:
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 self._thread = threading.Thread(target=self._keep, name="jail-keeper", daemon=True)

@@ -7,6 +7,7 @@ be; when it has the job, that it has taken it (`a`), or that a file which it has
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -62,7 +63,7 @@ class Standby:
     ) -> None:
         self.runner, self.key = runner, key
         self.deadline = time.monotonic() + WARM_UP
-        self._ready = False
+        self._ready = self._woken = False
         given = dict(descriptors or {})
         number = next(n for n in range(3, 4 + len(given) + len(jail.pass_fds))
                       if n not in given and n not in jail.pass_fds)
@@ -100,6 +101,28 @@ class Standby:
         if said and not self._ready:
             raise self._never(f"cannot import: {printable(said[1:].decode(errors='replace'))}")
         return self._ready
+
+    def wake(self) -> None:
+        """Tell it that a job will come: it looks after its files meanwhile."""
+        with contextlib.suppress(ConnectionError):
+            self._channel.send(b"w")
+        self._woken = True
+
+    def taking(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
+        """Hand the job over. Raises LaunchError, and nothing of the job was begun; then this is closed."""
+        try:
+            if not self._woken:
+                self.wake()
+            yield from self.becoming_ready()
+            yield from self.giving(job, descriptors)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Nobody wants it."""
+        self.kill()
+        self.close()
 
     def becoming_ready(self) -> Generator[Wait, None, None]:
         """Wait until it is. Raises LaunchError."""

@@ -24,8 +24,15 @@ from seccomp import _calls
 from seccomp.evaluator import ALLOW, LOG, evaluate
 
 CLOCKS = ("timeout", "idle_timeout", "cpu_time")
+HEAD_START = 0.003
+"""Seconds that a job has before another interpreter is started in the place of its own."""
 TRIES = 3
 """Standbys that are tried before a jail is made for the job."""
+
+
+Key = tuple[bytes, object, object, object]
+"""What a jail that is made now would be made of: the plan, what it takes over from the caller, the variables
+that are passed, the sources of binds."""
 
 
 class Warm:
@@ -34,6 +41,8 @@ class Warm:
     def __init__(self, jail: Jail, size: int, runner: Runner, max_age: float) -> None:
         self._jail, self._runner = jail, runner
         # What the caller passes goes with the job, not to those that wait for one.
+        self._receives = runner.receives
+        """Whether what waits is given descriptors; or has pipes that are made ahead."""
         self._standby_jail = dataclasses.replace(jail, pass_fds=())
         self._env = [name for name, value in jail.env if value is None]
         self._binds = [mount.source for mount in jail.mounts if isinstance(mount, Bind)]
@@ -58,73 +67,85 @@ class Warm:
         try:
             return (yield from self._beginning(wanted, Job(wanted.argv, wanted.env, code)))
         finally:
-            self._keeper.refill()
+            self._keeper.refill(HEAD_START)
 
     def _beginning(self, wanted: Wanted, job: Job) -> Generator[Wait, None, Begun]:
         more = all_passed(self._jail, wanted)
-        passes = self._passes()
-        if passes and not any(map(_is_terminal, range(3), wanted.streams)):
-            ends = Ends(*wanted.streams)
-            try:
-                standby = yield from self._taking(job, _own(ends) | ends.theirs | more)
-            except BaseException:
-                ends.close_all()
-                raise
-            ends.close_theirs()
-            return standby.running, ends
-        if not passes and _are_pipes(wanted.streams) and not more:
-            standby = yield from self._taking(job, {})
+        first = self._keeper.take() if _suits(self._receives, wanted, more) else None
+        if first is not None:
+            first.wake()
+        key = self._key_or_drop(first)
+        if first is not None and not first.fits(key):
+            first.drop()
+            first = None
+        if not _suits(self._receives, wanted, more):
+            standby = Standby(self._runner, self._jail, wanted.streams, more)
+            yield from standby.taking(job, {})
+            return standby.running, standby.ends
+        if not self._receives:
+            standby = yield from self._taking(first, key, job, {})
             if wanted.streams[0] != PIPE:
                 os.close(standby.ends.ours.pop(0))
-        else:
-            standby = Standby(self._runner, self._jail, wanted.streams, more)
-            yield from _using(standby, job, {})
-        return standby.running, standby.ends
+            return standby.running, standby.ends
+        ends = Ends(*wanted.streams)
+        try:
+            standby = yield from self._taking(first, key, job, _own(ends) | ends.theirs | more)
+        except BaseException:
+            ends.close_all()
+            raise
+        ends.close_theirs()
+        return standby.running, ends
 
-    def _taking(self, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, Standby]:
+    def _taking(
+        self, first: Standby | None, key: Key, job: Job, given: Mapping[int, int]
+    ) -> Generator[Wait, None, Standby]:
         """Hand the job to one of the kept ones, or else to one that is made for it."""
-        key = self._key()
         for _ in range(TRIES):
-            standby = self._keeper.take(key)
+            standby = first or self._keeper.take(key)
             if standby is None:
                 break
+            first = None
             try:
-                yield from _using(standby, job, given)
+                yield from standby.taking(job, given)
             except LaunchError:  # it waited, and what has befallen it is not the job's
                 continue
             return standby
         standby = self._make()
-        yield from _using(standby, job, given)
+        yield from standby.taking(job, given)
         return standby
 
-    def _passes(self) -> bool:
-        """Whether jobs get the caller's descriptors; or pipes that are made ahead."""
-        return self._runner.receives and _may_receive(plan_text(self._standby_jail))
+    def _key_or_drop(self, first: Standby | None) -> Key:
+        try:
+            return self._key()
+        except BaseException:
+            if first is not None:
+                first.drop()
+            raise
 
     def _make(self) -> Standby:
-        passes, key = self._passes(), self._key()
-        streams = (DEVNULL, DEVNULL, DEVNULL) if passes else (PIPE, PIPE, PIPE)
-        return Standby(self._runner, self._standby_jail, streams, receives=passes, key=key)
+        key = self._key()
+        streams = (DEVNULL, DEVNULL, DEVNULL) if self._receives else (PIPE, PIPE, PIPE)
+        return Standby(self._runner, self._standby_jail, streams, receives=self._receives, key=key)
 
-    def _key(self) -> object:
-        """What a jail that is made now would be made of."""
+    def _key(self) -> Key:
+        plan = plan_text(self._standby_jail)
+        self._receives = self._runner.receives and _may_receive(plan)
         return (
-            plan_text(self._standby_jail),
+            plan,
             surroundings(),
-            *(os.environb.get(os.fsencode(name)) for name in self._env),
-            *map(_identity, self._binds),
+            tuple(os.environb.get(os.fsencode(name)) for name in self._env),
+            tuple(map(_identity, self._binds)),
         )
 
 
-def _using(standby: Standby, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, None]:
-    """Hand the job over. Raises LaunchError, and nothing of the job was begun."""
-    try:
-        yield from standby.becoming_ready()
-        yield from standby.giving(job, given)
-    except BaseException:
-        standby.kill()
-        standby.close()
-        raise
+def _suits(receives: bool, wanted: Wanted, more: Mapping[int, int]) -> bool:
+    """Whether what waits can have the streams that are wanted: it is given them, or has pipes that are as
+    good. A terminal is more than a stream: a job that is to control it gets it at the start of its jail."""
+    if receives:
+        return not any(map(_is_terminal, range(3), wanted.streams))
+    stdin, stdout, stderr = wanted.streams
+    inputs = stdin in (PIPE, DEVNULL) or (stdin is None and _is_null(0))
+    return stdout == PIPE and stderr == PIPE and inputs and not more
 
 
 def _own(ends: Ends) -> dict[int, int]:
@@ -140,18 +161,11 @@ def _is_inherited(number: int) -> bool:
 
 
 def _is_terminal(number: int, stream: Stream) -> bool:
-    """A terminal is more than a stream: a job that is to control it gets it at the start of its jail."""
     file = number if stream is None else stream
     try:
         return os.isatty(file if isinstance(file, int) else file.fileno())
     except (AttributeError, OSError, ValueError):  # not a terminal, whatever else it is
         return False
-
-
-def _are_pipes(streams: tuple[Stream, Stream, Stream]) -> bool:
-    """Whether pipes that were made ahead are as good as what is asked for."""
-    stdin, stdout, stderr = streams
-    return stdout == PIPE and stderr == PIPE and (stdin in (PIPE, DEVNULL) or (stdin is None and _is_null(0)))
 
 
 def _is_null(number: int) -> bool:

@@ -93,6 +93,7 @@ def pool(argv: list[str], runner: str, code: str | None, size: int) -> Callable[
             os.read(process.stdout.fileno(), 1)
             spent = time.perf_counter_ns() - begin
             code_of_it = process.wait().returncode
+        kept.wait_ready(60)  # it is nobody else's time
         return answer(code_of_it, spent)
 
     return act

@@ -35,10 +35,11 @@
   process.stdout.write('');
   process.stderr.write('');
   say('r');
+  read(1);
+  const changed = files.some(([file, known]) => stamp(file) !== known);
   const sizes = read(16).toString();
   const [kind, , variables, ...words] = read(parseInt(sizes.slice(0, 8), 16)).toString().split('\0');
   const code = read(parseInt(sizes.slice(8), 16));
-  const changed = files.some(([file, known]) => stamp(file) !== known);
   say(changed ? 's' : 'a');
   if (changed) process.reallyExit(0);
   fs.closeSync(channel);

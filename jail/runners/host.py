@@ -50,12 +50,17 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
         os.write(channel, f"e{type(error).__name__}: {error}".encode(errors="replace"))
         raise SystemExit(1) from None
     stamps = [(path, stamp(path)) for path in files()]
-    for number in range(3):  # so that none of what it takes is done for the first time later
+    # So that none of what it takes is done for the first time later.
+    exec(compile(b"pass", "", "exec"), {})
+    for number in range(3):
         stream(number, getattr(sys, ("stdin", "stdout", "stderr")[number]))
     gc.collect()
     gc.freeze()  # what is there by now stays
     take = taking(channel) if receives else lambda: (os.read(channel, 1 << 16), [])
     os.write(channel, b"r")
+    if not os.read(channel, 1):
+        os._exit(0)
+    changed = any(stamp(path) != known for path, known in stamps)
     first, descriptors = take()
     if not first:
         os._exit(0)
@@ -75,7 +80,6 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
     places = [int(number) for number in numbers.split(b",") if number]
     if len(places) != len(descriptors):
         os._exit(0)
-    changed = any(stamp(path) != known for path, known in stamps)
     os.write(channel, b"s" if changed else b"a")
     if changed:
         os._exit(0)
