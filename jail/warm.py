@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
 import os
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
-from jail.directives import IdleTimeout, MaxOutput, Seccomp
+from jail import landlock
+from jail.directives import IdleTimeout, MaxOutput, Pty, Seccomp
 from jail.errors import LaunchError
 from jail.keeper import Keeper
 from jail.plan import Plan
@@ -140,9 +143,9 @@ class Warm:
 
 def _suits(receives: bool, wanted: Wanted, more: Mapping[int, int]) -> bool:
     """Whether what waits can have the streams that are wanted: it is given them, or has pipes that are as
-    good. A terminal is more than a stream: a job that is to control it gets it at the start of its jail."""
+    good."""
     if receives:
-        return not any(map(_is_terminal, range(3), wanted.streams))
+        return not any(map(_is_for_the_start, (*_named(wanted.streams), *more.values())))
     stdin, stdout, stderr = wanted.streams
     inputs = stdin in (PIPE, DEVNULL) or (stdin is None and _is_null(0))
     return stdout == PIPE and stderr == PIPE and inputs and not more
@@ -160,12 +163,26 @@ def _is_inherited(number: int) -> bool:
         return False
 
 
-def _is_terminal(number: int, stream: Stream) -> bool:
-    file = number if stream is None else stream
+def _named(streams: tuple[Stream, Stream, Stream]) -> Iterator[int]:
+    """The descriptors of streams that the caller has already."""
+    for number, stream in enumerate(streams):
+        file = number if stream is None else stream
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            yield file if isinstance(file, int) else file.fileno()
+
+
+def _is_for_the_start(descriptor: int) -> bool:
+    """Whether only the jailer can judge it, or do what it asks for, when the jail starts: a terminal, which
+    the job is to control; a folder, which would be a way out of the root; a file that could be emptied
+    without being opened for that, where Landlock does not hold it yet (Linux 6.2) and a filter has to."""
     try:
-        return os.isatty(file if isinstance(file, int) else file.fileno())
-    except (AttributeError, OSError, ValueError):  # not a terminal, whatever else it is
+        mode, flags = os.fstat(descriptor).st_mode, fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    except OSError:
         return False
+    if stat.S_ISDIR(mode) or flags & os.O_PATH or os.isatty(descriptor):
+        return True
+    guarded = flags & os.O_ACCMODE == os.O_RDONLY or flags & os.O_APPEND
+    return bool(stat.S_ISREG(mode) and guarded) and landlock.abi() < landlock.TRUNCATE_ABI
 
 
 def _is_null(number: int) -> bool:
@@ -179,9 +196,9 @@ def _is_null(number: int) -> bool:
 @functools.lru_cache(64)
 def _may_receive(text: bytes) -> bool:
     """Whether what waits in a jail of this plan can be given the caller's descriptors: the jail's streams are
-    no pipes of its supervisor, and its policy allows the call."""
+    no pipes or terminal of its supervisor, and its policy allows the call."""
     plan = Plan.from_bytes(text)
-    if any(plan.of(kind) for kind in (IdleTimeout, MaxOutput)):
+    if any(plan.of(kind) for kind in (IdleTimeout, MaxOutput, Pty)):
         return False
     machine = _calls.machine_of(None)
     number = _calls.number("recvmsg", machine)
