@@ -115,13 +115,14 @@ bool cgroups_prepare(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
     char membership[CGROUP_TEXT];
-    if (plan->cgroup_count == 0)
-        return true;
-    make_name();
-    TRY(f, STEP_CGROUP, plan->cgroups[0].line, cgroup_membership(membership));
+    if (plan->cgroup_count)
+        make_name();
     for (unsigned i = 0; i < plan->cgroup_count; i++) {
         struct cgroup *c = &plan->cgroups[i];
-        long done = c->version == 2 ? make(c, membership) : 0;
+        if (c->version != 2)
+            continue;
+        TRY(f, STEP_CGROUP, c->line, cgroup_membership(membership));
+        long done = make(c, membership);
         if (is_of_the_place(done) && plan->scope_count) {
             if (!cgroup_scope(plan, name, membership, f))
                 return false;
