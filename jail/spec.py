@@ -6,7 +6,7 @@ import os
 
 from jail._record import record
 from jail.errors import SpecError
-from rlimits import LimitError, Limits
+from rlimits import INFINITY, LimitError, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Jail:
             _whole(field, getattr(self, field), 0, MAX_ID)
         _check_descriptors(self.pass_fds)
         if self.pty:
-            _check_terminals(self.mounts)
+            _check_terminals(self)
         for field, known in (("allow_weaker", WEAKER), ("without", WITHOUT)):
             words = getattr(self, field)
             if not isinstance(words, frozenset):
@@ -314,8 +314,10 @@ def _check_descriptors(numbers: object) -> None:
             _refuse("pass_fds", f"{number} stands twice")
 
 
-def _check_terminals(mounts: tuple[Bind | Tmpfs, ...]) -> None:
-    for mount in mounts:
+def _check_terminals(jail: Jail) -> None:
+    if jail.limits.max_stderr not in (None, INFINITY):
+        _refuse("limits.max_stderr", "at a terminal (pty) stderr is no stream of its own; use max_output")
+    for mount in jail.mounts:
         first, *rest = _names(mount.target)
         if first == "dev" and (not rest or rest[0] in ("pts", "ptmx", "tty")):
             _refuse(

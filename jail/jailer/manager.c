@@ -73,6 +73,8 @@ size_t manager_environment(struct run *run, char **out)
 void manager_payload_pid(struct run *run)
 {
     struct line l = {run->listen_pid, sizeof run->listen_pid, 0, false};
+    if (!run->listen_fds)
+        return;
     line_text(&l, "LISTEN_PID=");
     line_number(&l, (uint64_t)SYS_0(__NR_getpid), 10);
 }

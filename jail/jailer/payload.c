@@ -90,6 +90,7 @@ static void payload(void *unused)
         give_up(errors, &f, 125);
     SYS(__NR_umask, plan->umask);
     signals_reset(run->ignored);
+    manager_payload_pid(run);
     done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
     if (done < 0)
         failed(&f, STEP_CWD, 0, -done);
@@ -97,7 +98,6 @@ static void payload(void *unused)
     if (done < 0 || !confine_landlock(plan, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
         !confine_seccomp(plan, &f) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
-    manager_payload_pid(run);
     done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
     failed(&f, STEP_EXEC, 0, -done);
     give_up(errors, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);

@@ -229,6 +229,12 @@ def test_a_full_audit_hears_what_is_allowed(pyjail: Launcher, place: Path) -> No
     assert outcome["calls_lost"] == 0
 
 
+def test_behind_the_filter_the_jailer_makes_two_calls(pyjail: Launcher, place: Path) -> None:
+    """A policy has to allow these, so there must not be others."""
+    calls = full_audit(pyjail, place, "/bin/true")["calls"]
+    assert [call["name"] for call in calls][:2] == ["read", "execve"]
+
+
 def test_a_full_audit_refuses_what_is_refused(pyjail: Launcher, place: Path) -> None:
     code = "import ctypes; libc = ctypes.CDLL(None); exit(libc.ptrace(0, 0, 0, 0) != -1)"
     outcome = full_audit(pyjail, place, "/usr/bin/python3", "-I", "-c", code)

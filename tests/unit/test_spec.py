@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jail import Bind, Jail, Limits, SpecError, Tmpfs
+from jail import INFINITY, Bind, Jail, Limits, SpecError, Tmpfs
 
 
 def refused(field: str, words: str, **values: object) -> None:
@@ -59,6 +59,11 @@ def test_a_target_is_used_once(second: str) -> None:
 
 def test_proc_is_not_covered() -> None:
     refused("mounts", "cover the jail's own /proc", mounts=(Bind("/src", "/proc/self"),))
+
+
+def test_stderr_is_nothing_apart_at_a_terminal() -> None:
+    refused("limits.max_stderr", "no stream of its own", limits=Limits(max_stderr=1), pty=True)
+    Jail(limits=Limits(max_stderr=INFINITY, max_stdout=1), pty=True)
 
 
 @pytest.mark.parametrize("target", ["/dev", "/dev/", "/dev/pts", "//dev//pts/0", "/dev/ptmx", "/dev/tty"])
