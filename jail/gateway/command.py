@@ -25,10 +25,12 @@ def serve(path: str, parsed: Parsed) -> int:
     from jail.gateway.listen import listeners
     from jail.gateway.log import Log
     from jail.gateway.server import Server, reserve_descriptors
+    from jail.services.ahead import Ahead
 
     config = Config.of(parsed)
     log = Log(config.log_format)
-    catalogue = Catalogue(path, config.options)
+    ahead = Ahead()
+    catalogue = Catalogue(path, config.options, ahead.open)
     reserve_descriptors(config)
     gateway = Gateway(catalogue, config, Ledger(log))
     gateway.admin = Admin(gateway)
@@ -36,5 +38,8 @@ def serve(path: str, parsed: Parsed) -> int:
         if site.error is not None:
             log.write("error", service=site.name, message=str(site.error))
     server = Server(gateway, config, log)
-    server.run(listeners(config.listen))
+    try:
+        server.run(listeners(config.listen))
+    finally:
+        ahead.close()
     return 0
