@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from jailed.patience import patience
+from support.installation import Installation
 from support.launcher import Launcher
 from support.run_service import MAIN, Ran, Run, fetch
+from support.users import User
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +67,9 @@ def theirs(package: Path) -> Run:
 
 
 @pytest.fixture
-def ours(pyjail: Launcher) -> Run:
+def ours(installation: Installation, ordinary_user: User) -> Run:
     """Runs the command in its place."""
+    pyjail = Launcher(installation, ordinary_user)
 
     def run(*words: str, **options: Any) -> Ran:
         return Ran.of(pyjail.run("-c", MAIN, *words, program=pyjail.installation.python, **options))

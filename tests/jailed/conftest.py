@@ -65,6 +65,15 @@ def services(pyjail: Launcher, place: Path) -> Services:
     return Services(pyjail, place)
 
 
+@pytest.fixture
+def ordinary_services(ordinary_pyjail: Launcher) -> Iterator[Services]:
+    """For what is the same whoever runs them: what services and runners do inside."""
+    with tempfile.TemporaryDirectory(prefix="pyjail-services-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield Services(ordinary_pyjail, folder)
+
+
 @pytest.fixture(scope="session")
 def packages() -> Iterator[Path]:
     """What the installation under test lacks, where every user may read it."""

@@ -54,14 +54,16 @@ async def main():
 Run = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def found(request: pytest.FixtureRequest, scripts: Scripts, packages: Path) -> Run:
-    """Runs the body of an async function of `ahead` and services; what it answers."""
+@pytest.fixture
+def found(scripts: Scripts, packages: Path) -> Run:
+    """Runs the body of an async function of `ahead` and services; what it answers. Root has asyncio, the
+    ordinary user trio."""
 
     def run(body: str, *paths: str, names: str = "service") -> dict[str, Any]:
         lines = "".join(f"    {line}\n" for line in body.splitlines())
         code = f"{PRELUDE}\nasync def body(ahead, {names}):\n{lines}\n"
-        code += f"anyio.run(main, backend={request.param!r})\n"
+        backend = "asyncio" if scripts.launcher.user.is_root else "trio"
+        code += f"anyio.run(main, backend={backend!r})\n"
         return scripts.answer(code, *paths, env={"PYTHONPATH": os.fspath(packages)})
 
     return run

@@ -94,9 +94,9 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error(services: Services, name: str) -> None:
+def test_an_error(ordinary_services: Services, name: str) -> None:
     code, kind, status, words = ERRORS[name]
-    answer = services.answer(services.write(name, code))
+    answer = ordinary_services.answer(ordinary_services.write(name, code))
     assert (answer.kind, answer.status) == (kind, status), answer
     assert words in answer.last["message"]
     assert set(answer.types[:-1]) <= {"log"}
@@ -106,8 +106,8 @@ def test_an_error(services: Services, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["throw.js", "throw.py", "syntax.js", "syntax.py"])
-def test_the_log_has_the_stack_and_the_message_too(services: Services, name: str) -> None:
-    answer = services.answer(services.write(name, ERRORS[name][0]))
+def test_the_log_has_the_stack_and_the_message_too(ordinary_services: Services, name: str) -> None:
+    answer = ordinary_services.answer(ordinary_services.write(name, ERRORS[name][0]))
     assert f"/srv/{name}" in answer.last["stack"] and f"/srv/{name}" in answer.log
     assert answer.last["name"] in ("RangeError", "KeyError", "SyntaxError")
 
@@ -175,21 +175,25 @@ def test_forged_messages_change_nothing(services: Services, message: str, descri
 
 
 @pytest.mark.parametrize("start", [r"\n", r"\r", " ", "x\\r", "\\u2028"])
-def test_a_line_of_the_services_is_never_taken_for_the_supervisors(services: Services, start: str) -> None:
+def test_a_line_of_the_services_is_never_taken_for_the_supervisors(
+    ordinary_services: Services, start: str
+) -> None:
     """Whatever a reader of stderr takes for the end of a line, and also in the middle of one."""
     say = f"process.stderr.write('{start}' + JSON.stringify({{type: 'end'}}))"
     for protocol in ("json", "stderr"):
-        answer = services.run("a.js", f"module.exports = () => {{ {say}; return 'x'; }};", protocol=protocol)
+        answer = ordinary_services.run(
+            "a.js", f"module.exports = () => {{ {say}; return 'x'; }};", protocol=protocol
+        )
         assert answer.types == ["log", "end"]
         assert answer.log.strip() == ""
 
 
-def test_the_old_protocol_tells_the_same_in_the_old_words(services: Services) -> None:
+def test_the_old_protocol_tells_the_same_in_the_old_words(ordinary_services: Services) -> None:
     code = "module.exports = (q, res) => { res.writeHead(404, {'X-A': 'b'}); %s };"
-    fine = services.run("a.js", code % "res.end('x')", protocol="stderr")
+    fine = ordinary_services.run("a.js", code % "res.end('x')", protocol="stderr")
     head = {"type": "writeHead", "payload": {"code": 404, "headers": {"x-a": "b"}}}
     assert fine.told == [head, {"type": "end"}]
-    broken = services.run("b.js", code % "throw new Error('boo')", protocol="stderr")
+    broken = ordinary_services.run("b.js", code % "throw new Error('boo')", protocol="stderr")
     assert broken.told == [head, {"type": "error", "payload": {"error": "boo"}}]
     assert broken.status == 100
 

@@ -59,10 +59,10 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_all_of_the_body_leaves_before_the_end(services: Services, name: str) -> None:
+def test_all_of_the_body_leaves_before_the_end(ordinary_services: Services, name: str) -> None:
     """A reader that takes its time: nothing is read until the service cannot but wait."""
-    words = ["service", "run", "--protocol", "json", services.write(name, ENDINGS[name])]
-    with services.pyjail.popen(*words, stdout=-1, stderr=subprocess.DEVNULL) as running:
+    words = ["service", "run", "--protocol", "json", ordinary_services.write(name, ENDINGS[name])]
+    with ordinary_services.pyjail.popen(*words, stdout=-1, stderr=subprocess.DEVNULL) as running:
         assert running.stdout is not None
         first = running.stdout.read(1)
         body = first + running.stdout.read()
@@ -125,9 +125,9 @@ SHELLS = {
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_hostile_parameters_are_data(services: Services, name: str) -> None:
+def test_hostile_parameters_are_data(ordinary_services: Services, name: str) -> None:
     options = [word for number, value in enumerate(HOSTILE) for word in ("--param", f"x{number}={value}")]
-    answer = services.run(name, SHELLS[name], *options)
+    answer = ordinary_services.run(name, SHELLS[name], *options)
     assert answer.body.decode().split("\0") == [*HOSTILE, ""]
     assert answer.kind == ""
 
@@ -166,9 +166,9 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_of_messages_is_cut_off(services: Services, name: str) -> None:
+def test_a_flood_of_messages_is_cut_off(ordinary_services: Services, name: str) -> None:
     """The service gets EPIPE, its answer goes on, and no more is passed on than is allowed."""
-    answer = services.run(name, FLOODS[name])
+    answer = ordinary_services.run(name, FLOODS[name])
     assert answer.body in (b"EPIPE", b'"EPIPE"') and answer.status == 0
     assert len(answer.told) <= 4097
 

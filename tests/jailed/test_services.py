@@ -75,15 +75,15 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", [*JAVASCRIPT, *PYTHON])
-def test_a_style(services: Services, name: str) -> None:
-    answer = services.run(name, {**JAVASCRIPT, **PYTHON}[name], "--param", "x=b")
+def test_a_style(ordinary_services: Services, name: str) -> None:
+    answer = ordinary_services.run(name, {**JAVASCRIPT, **PYTHON}[name], "--param", "x=b")
     assert (answer.body, answer.kind, answer.log) == (b"ab", "", ""), answer
 
 
 @pytest.mark.parametrize("program", OTHERS)
-def test_a_language(services: Services, program: str) -> None:
+def test_a_language(ordinary_services: Services, program: str) -> None:
     name, text = OTHERS[program]
-    answer = services.run(name, text, "--param", "x=b")
+    answer = ordinary_services.run(name, text, "--param", "x=b")
     if shutil.which(program, path="/usr/local/bin:/usr/bin:/bin") is None:
         assert (
             answer.status == 125
@@ -116,8 +116,8 @@ HEAD = {
 
 
 @pytest.mark.parametrize("name", HEAD)
-def test_the_head(services: Services, name: str) -> None:
-    answer = services.run(name, HEAD[name])
+def test_the_head(ordinary_services: Services, name: str) -> None:
+    answer = ordinary_services.run(name, HEAD[name])
     headers = {"x-a": "b", "set-cookie": ["c", "d"]}
     assert answer.told == [{"type": "head", "status": 203, "headers": headers}, {"type": "end"}]
 
@@ -131,8 +131,8 @@ JSON = {
 
 
 @pytest.mark.parametrize("name", JSON)
-def test_json(services: Services, name: str) -> None:
-    answer = services.run(name, JSON[name])
+def test_json(ordinary_services: Services, name: str) -> None:
+    answer = ordinary_services.run(name, JSON[name])
     assert json.loads(answer.body) == {"a": [1]}
     assert answer.told[0]["headers"] == {"content-type": "application/json; charset=utf-8"}
     assert answer.told[0]["status"] == (201 if "json" in name else 200)
@@ -162,14 +162,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_the_requests_body(services: Services, name: str) -> None:
-    answer = services.run(name, BODIES[name], "--method", "PUT", body=b"body ")
+def test_the_requests_body(ordinary_services: Services, name: str) -> None:
+    answer = ordinary_services.run(name, BODIES[name], "--method", "PUT", body=b"body ")
     assert (answer.body, answer.kind) == (b"body PUT", "")
 
 
-def test_what_a_javascript_service_finds(services: Services) -> None:
+def test_what_a_javascript_service_finds(ordinary_services: Services) -> None:
     """Everything that node has, under its own name, and nothing of who runs it."""
-    answer = services.run(
+    answer = ordinary_services.run(
         "it.js",
         """
 const assert = require('node:assert');
@@ -222,13 +222,13 @@ def test_modules_beside_a_service(services: Services) -> None:
     assert services.run("c.py", "import lib\ndef handler(): return lib.c").body == b"py"
 
 
-def test_what_is_written_for_the_author_is_log(services: Services) -> None:
-    answer = services.run("a.py", "def handler(req, res):\n    print('logged')\n    return 'body'")
+def test_what_is_written_for_the_author_is_log(ordinary_services: Services) -> None:
+    answer = ordinary_services.run("a.py", "def handler(req, res):\n    print('logged')\n    return 'body'")
     assert (answer.body, answer.log) == (b"body", "logged\n")
 
 
 @pytest.mark.parametrize("language", ["javascript", "python", "shell", "executable"])
-def test_code_as_text(services: Services, language: str) -> None:
+def test_code_as_text(ordinary_services: Services, language: str) -> None:
     """From an option or from stdin, as much of it as there is, and in nobody's command line."""
     pad = "x" * (1 << 20)
     code = {
@@ -242,8 +242,8 @@ def test_code_as_text(services: Services, language: str) -> None:
         "executable": "#!/bin/sh\ncat /proc/[0-9]*/cmdline #",
     }[language]
     for answer in (
-        services.answer("-c", code + "needle", "--language", language),
-        services.answer("-", "--language", language, body=(code + "needle" + pad).encode()),
+        ordinary_services.answer("-c", code + "needle", "--language", language),
+        ordinary_services.answer("-", "--language", language, body=(code + "needle" + pad).encode()),
     ):
         assert answer.kind == "" and answer.body
         assert b"needle" not in answer.body and b"xxxx" not in answer.body
@@ -288,6 +288,6 @@ def test_without_a_protocol_only_the_log_is_on_stderr(services: Services) -> Non
         (["-c", "x", "--no-proc"], "leave --no-proc out"),
     ],
 )
-def test_words_that_make_no_sense(services: Services, words: list[str], message: str) -> None:
-    done = services.pyjail.run("service", "run", *words)
+def test_words_that_make_no_sense(ordinary_services: Services, words: list[str], message: str) -> None:
+    done = ordinary_services.pyjail.run("service", "run", *words)
     assert done.returncode == 125 and message.encode() in done.stderr
