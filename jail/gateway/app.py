@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from typing import Any
@@ -77,6 +78,9 @@ class Gateway:
             entry.broken = True
             entry.verdict = "failed" if entry.verdict in ("", "ok") else entry.verdict
             entry.detail = entry.detail or str(broken)
+            raise
+        except asyncio.CancelledError:
+            entry.verdict, entry.broken = "stopped", reply.started
             raise
         except BaseException:
             entry.verdict, entry.broken = "failed", reply.started

@@ -40,7 +40,8 @@ class Entry:
     received: int = 0
     sent: int = 0
     verdict: str = ""
-    """How it ended: `ok`, `refused`, `gone` (the client), the outcome's status, or `failed`."""
+    """How it ended: `ok`, `refused`, `gone` (the client), `stopped` (the gateway), the outcome's status, or
+    `failed`."""
     broken: bool = False
     """The response was cut off, visibly."""
     detail: str = ""
@@ -73,7 +74,7 @@ class Summary:
 
     requests: int = 0
     failed: int = 0
-    denials: int = 0
+    denials: int | None = None
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     verdicts: dict[str, int] = field(default_factory=dict)
 
@@ -131,7 +132,8 @@ class Ledger:
     def _sum_up(self, summary: Summary, entry: Entry) -> None:
         summary.requests += 1
         summary.failed += entry.status >= 500 or entry.broken
-        summary.denials += entry.denials or 0
+        if entry.denials is not None:
+            summary.denials = (summary.denials or 0) + entry.denials
         summary.seconds.append(entry.seconds)
         summary.verdicts[entry.verdict] = summary.verdicts.get(entry.verdict, 0) + 1
 

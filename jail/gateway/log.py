@@ -5,6 +5,7 @@ What comes from outside is written so that it cannot pass for a line, or a field
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -50,8 +51,11 @@ class Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: Mapping[str, object] = {}
-        if record.exc_info and record.exc_info[1] is not None:
-            fields = {"error": repr(record.exc_info[1]), "trace": self.formatter_of(record)}
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, asyncio.CancelledError):
+            return  # a request that was cut off at the end: its own line says so
+        if error is not None:
+            fields = {"error": repr(error), "trace": self.formatter_of(record)}
         self.log.write(record.levelname.lower(), message=record.getMessage().strip(), **fields)
 
     def formatter_of(self, record: logging.LogRecord) -> str:
