@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -358,15 +359,13 @@ def test_systemd_passes_sockets_and_is_told(tmp_path):
     notify.bind(str(tmp_path / "notify"))
     notify.settimeout(30)
     listener = socket.create_server(("127.0.0.1", 0))
-    script = 'exec 3<&%d; exec env LISTEN_PID=$$ LISTEN_FDS=1 NOTIFY_SOCKET=%s WATCHDOG_USEC=200000 "$@"'
-    words = [
-        "sh",
-        "-c",
-        script % (listener.fileno(), tmp_path / "notify"),
-        "sh",
-        *COMMAND,
-        str(tmp_path / "services"),
-    ]
+    as_systemd = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1', 'NOTIFY_SOCKET': sys.argv[2]};"
+        "os.environ['WATCHDOG_USEC'] = '200000'; os.execv(sys.argv[3], sys.argv[3:])"
+    )
+    told = [str(listener.fileno()), str(tmp_path / "notify")]
+    words = [sys.executable, "-c", as_systemd, *told, *COMMAND, str(tmp_path / "services")]
     process = subprocess.Popen(words, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL)
     try:
         assert notify.recv(100) == b"READY=1"
@@ -374,9 +373,9 @@ def test_systemd_passes_sockets_and_is_told(tmp_path):
         assert httpx.post(url, content=b"x").content == b"x"
         assert notify.recv(100) == b"WATCHDOG=1"
         process.send_signal(signal.SIGTERM)
-        while (told := notify.recv(100)) == b"WATCHDOG=1":
+        while (last := notify.recv(100)) == b"WATCHDOG=1":
             pass
-        assert told == b"STOPPING=1"
+        assert last == b"STOPPING=1"
         assert process.wait(30) == 0
     finally:
         process.kill()
