@@ -15,6 +15,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 
 
+TOO_LONG = "the request's body took too long"
+
+
 class Gone(Exception):  # noqa: N818
     """The client has gone away, or takes nothing any more."""
 
@@ -36,11 +39,16 @@ class Body:
         self.whole = False
 
     async def begin(self, most: int) -> bool:
-        """Read up to `most` bytes ahead; whether that is all of it."""
+        """Read up to `most` bytes ahead; whether that is all of it. No jail runs yet whose time would end: so
+        all of it comes within the time that else each part has, or it is a Problem."""
         parts, size = [], 0
-        while not self.whole and size <= most:
-            parts.append(await self._next())
-            size += len(parts[-1])
+        try:
+            async with asyncio.timeout(self.stall):
+                while not self.whole and size <= most:
+                    parts.append(await self._next())
+                    size += len(parts[-1])
+        except TimeoutError:
+            raise Problem(408, TOO_LONG) from None
         self.read = b"".join(parts)
         return self.whole
 
@@ -59,7 +67,7 @@ class Body:
             async with asyncio.timeout(self.stall):
                 message = await self.receive()
         except TimeoutError:
-            raise Problem(408, "the request's body took too long") from None
+            raise Problem(408, TOO_LONG) from None
         if message["type"] == "http.disconnect":
             raise Gone
         part: bytes = message.get("body", b"")
