@@ -96,6 +96,8 @@ def test_wheel_holds_what_runs_and_no_more(wheel: Path) -> None:
     for profile in profiles:
         stem = profile.removesuffix(".toml")
         assert any(name.startswith(stem) and name.endswith(".bpf") for name in modes), profile
+    for name in ("node/index.js", "python/__main__.py"):
+        assert f"jail/services/runners/{name}" in modes
     assert not [name for name in modes if name.endswith((".c", ".h", ".o"))]
     tops = {name.partition("/")[0].partition("-")[0] for name in modes}
     assert tops == {"jail", "rlimits", "seccomp", "pyjail_linux"}
