@@ -11,7 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jail.aio import AsyncProcess, run_async, start_async
+    from jail.aio import AsyncExec, AsyncProcess, run_async, start_async
     from jail.build import build_plan
     from jail.confinement import confine
     from jail.errors import (
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from jail.outcome import Outcome
     from jail.plan import Plan
     from jail.pool import Pool
-    from jail.process import Process, TimeoutExpired, run, start
+    from jail.process import Exec, Process, TimeoutExpired, run, start
     from jail.remote import call
+    from jail.requests import Event, Stats
     from jail.spec import Bind, Jail, Tmpfs
     from jail.streams import DEVNULL, PIPE, STDOUT
     from jail.workdir import Workdir
@@ -43,10 +44,13 @@ __all__ = [
     "INFINITY",
     "PIPE",
     "STDOUT",
+    "AsyncExec",
     "AsyncProcess",
     "Bind",
     "ConfineError",
     "CopyError",
+    "Event",
+    "Exec",
     "Executor",
     "Host",
     "Jail",
@@ -60,6 +64,7 @@ __all__ = [
     "Process",
     "RemoteError",
     "SpecError",
+    "Stats",
     "TimeoutExpired",
     "Tmpfs",
     "UnsupportedError",
@@ -75,7 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "jail.aio": ("AsyncProcess", "run_async", "start_async"),
+    "jail.aio": ("AsyncExec", "AsyncProcess", "run_async", "start_async"),
     "jail.build": ("build_plan",),
     "jail.confinement": ("confine",),
     "jail.errors": (
@@ -93,8 +98,9 @@ _HOMES = {
     "jail.outcome": ("Outcome",),
     "jail.plan": ("Plan",),
     "jail.pool": ("Pool",),
-    "jail.process": ("Process", "TimeoutExpired", "run", "start"),
+    "jail.process": ("Exec", "Process", "TimeoutExpired", "run", "start"),
     "jail.remote": ("call",),
+    "jail.requests": ("Event", "Stats"),
     "jail.spec": ("Bind", "Jail", "Tmpfs"),
     "jail.streams": ("DEVNULL", "PIPE", "STDOUT"),
     "jail.workdir": ("Workdir",),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SPECIAL = bytes(range(0x21)) + b"\x7f\\"
+MAX_NAME = 64
 CONTROL = bytes(range(0x20)) + b"\x7f"
 
 
@@ -135,11 +136,21 @@ def _read_nonempty(text: str) -> str:
     return text
 
 
+def _read_name(text: str) -> str:
+    letters = text.replace("-", "").replace("_", "").replace(".", "")
+    if not (text.isascii() and (letters.isalnum() or not letters) and 0 < len(text) <= MAX_NAME):
+        raise RefusedError(f"expected at most {MAX_NAME} letters, digits, - _ and ., got {text!r}")
+    if text[0] in ".-" or text.isdigit():
+        raise RefusedError(f"a name begins with neither . nor -, and is no number, got {text!r}")
+    return text
+
+
 TEXT = Field(str, str)
 NONEMPTY = Field(str, _read_nonempty)
 ABSOLUTE = Field(str, _read_absolute)
 INSIDE = Field(str, _read_inside)
 PLAIN = Field(str, _read_plain)
+NAME = Field(str, _read_name)
 ID = number(0, 2**32 - 2)
 MODE = number(0, 0o7777, 8)
 UMASK = number(0, 0o777, 8)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import io
 import os
 import select
+import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from jail.capture import MAX_OUTPUT, PIECE, Capture, Feed
 from jail.errors import LaunchError, SpecError, UnsupportedError
+from jail.further import Further, ask_for, refusal
 from jail.outcome import Outcome
+from jail.requests import Event, Stats, answered, event_of, send, stats_of, take
 from jail.spawn import Running
 from jail.spec import Jail
 from jail.started import (
@@ -124,6 +127,14 @@ class AsyncProcess(Started):
     stdout: ReceiveStream | None
     stderr: ReceiveStream | None
 
+    @classmethod
+    def _with(cls, argv: Sequence[str | bytes], running: Running, ends: Ends) -> Self:
+        process = cls._of(argv, running)
+        process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
+        process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None
+        process.stderr = ReceiveStream(ends.ours[2]) if 2 in ends.ours else None
+        return process
+
     async def wait(self) -> Outcome:
         """Wait for the end of the jail. Cancelling the wait alone does not end it. Raises LaunchError where
         it could not be set up."""
@@ -154,6 +165,45 @@ class AsyncProcess(Started):
             raise self._outcome
         found = [bytes(captures[number].data) if number in captures else None for number in (1, 2)]
         return found[0], found[1]
+
+    async def stats(self) -> Stats:
+        """What the jail uses now; waits while it is being made. Raises ProcessLookupError where it has
+        ended."""
+        with self._running.connect() as connection:
+            send(connection, "stats")
+            return stats_of(answered(await _take(connection)))
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens to the jail from now on, until its end. Whoever does not read loses events, and is
+        told how many (`Event.lost`). Raises ProcessLookupError where the jail has ended."""
+        with self._running.connect() as connection:
+            send(connection, "events")
+            while (found := await _take(connection)) is not None:
+                yield event_of(found)
+
+    async def exec(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        env: Mapping[str, str] | None = None,
+    ) -> AsyncExec:
+        """Start another command in this jail; as Process.exec, with streams of bytes."""
+        ends = Ends(stdin, stdout, stderr)
+        connection = None
+        try:
+            connection = self._running.connect()
+            ask_for(connection, argv, env or {}, ends)
+            answered(await _take(connection))
+        except BaseException as error:
+            ends.close_all()
+            if connection is not None:
+                connection.close()
+            raise refusal(error) if isinstance(error, OSError) else error from None
+        ends.close_theirs()
+        return AsyncExec._with(argv, Further(self._running, connection), ends)
 
     async def aclose(self) -> None:
         """Kill the jail and wait for its end."""
@@ -208,6 +258,15 @@ class AsyncProcess(Started):
             self.kill()
 
 
+class AsyncExec(AsyncProcess):
+    """A further command in a running jail; `AsyncProcess.exec` makes it. As Exec."""
+
+
+async def _take(connection: socket.socket) -> dict[str, Any] | None:
+    await anyio.wait_readable(connection)
+    return take(connection)
+
+
 async def _feed(feed: Feed) -> None:
     while not feed.done:
         try:
@@ -244,16 +303,7 @@ async def start_async(
     """
     await checkpoint()
     wanted = Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {})
-    return process_of(argv, *await _begin(beginning(jail, wanted)))
-
-
-def process_of(argv: Sequence[str | bytes], running: Running, ends: Ends) -> AsyncProcess:
-    """A jail that was started, for an event loop."""
-    process = AsyncProcess._of(argv, running)
-    process.stdin = SendStream(ends.ours[0]) if 0 in ends.ours else None
-    process.stdout = ReceiveStream(ends.ours[1]) if 1 in ends.ours else None
-    process.stderr = ReceiveStream(ends.ours[2]) if 2 in ends.ours else None
-    return process
+    return AsyncProcess._with(argv, *await _begin(beginning(jail, wanted)))
 
 
 async def run_async(

@@ -19,6 +19,7 @@ from jail.directives import (
     ListenFds,
     Mask,
     Mount,
+    Name,
     Network,
     Notify,
     OutcomeTo,
@@ -66,6 +67,7 @@ def build_plan(
     notify: bool = False,
     listen_fds: bool = False,
     program: Program | None = None,
+    name: str = "",
 ) -> Plan:
     """The plan of a run.
 
@@ -73,7 +75,8 @@ def build_plan(
     absolute path of the file that the outcome line is written to; `stats` asks for a line about the run on
     stderr. `notify` has the jailer tell a service manager how things go (sd_notify(3)), `listen_fds` hands
     the payload the sockets that one has opened (sd_listen_fds(3)): both where the environment of the process
-    that becomes the jailer says so. `program` is the filter that `jail.seccomp` names.
+    that becomes the jailer says so. `program` is the filter that `jail.seccomp` names; `name` what others of
+    the same user find the run by, its supervisor's pid if left out.
 
     Raises SpecError for what makes no sense, UnsupportedError for what this host cannot hold.
     """
@@ -98,6 +101,7 @@ def build_plan(
             *_environment(jail),
             *(PassFd(number) for number in jail.pass_fds),
             *_outcome(outcome),
+            *((Name(name),) if name else ()),
             *((Stats(),) if stats else ()),
             *((Notify(),) if notify else ()),
             *((ListenFds(),) if listen_fds else ()),

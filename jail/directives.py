@@ -177,6 +177,25 @@ class LifeFd:
 
 
 @record(frozen=True)
+class ControlFd:
+    """A SOCK_SEQPACKET socket for requests; the jail is killed when it is hung up."""
+
+    number: int
+
+
+@record(frozen=True)
+class Name:
+    """By which others find the run."""
+
+    name: str
+
+
+@record(frozen=True)
+class AwaitBegin:
+    """The limits on time hold from the request `begin` on."""
+
+
+@record(frozen=True)
 class Timeout:
     milliseconds: int
 
@@ -269,6 +288,9 @@ if TYPE_CHECKING:
         | EnvPass
         | PassFd
         | LifeFd
+        | ControlFd
+        | AwaitBegin
+        | Name
         | Timeout
         | IdleTimeout
         | CpuTime

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from jail.capture import MAX_OUTPUT, Capture, Feed, exchange
 from jail.errors import LaunchError, SpecError
+from jail.further import Further, ask_for, refusal
 from jail.outcome import Outcome
+from jail.requests import Event, Stats, answered, ask, events_of, send, stats_of, take
+from jail.spawn import Running
 from jail.spec import Jail
 from jail.started import (
     HOSTILE,
@@ -25,7 +28,7 @@ from jail.started import (
     outcome_with,
     text_form,
 )
-from jail.streams import HasFileno, Stream
+from jail.streams import Ends, HasFileno, Stream
 
 TimeoutExpired = subprocess.TimeoutExpired
 
@@ -43,6 +46,19 @@ class Process(Started):
     _exchange: tuple[Feed | None, dict[int, Capture]] | None
     _text: tuple[str, str] | None
 
+    @classmethod
+    def _with(
+        cls, argv: Sequence[str | bytes], running: Running, ends: Ends, form: tuple[str, str] | None
+    ) -> Self:
+        process = cls._of(argv, running)
+        process._exchange = None
+        process._text = form
+        process.stdin = process.stdout = process.stderr = None
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            if number in ends.ours:
+                setattr(process, name, _as_file(ends.ours[number], "rb" if number else "wb", form))
+        return process
+
     def wait(self, timeout: float | None = None) -> Outcome:
         """Wait for the end of the jail. With pipes it may wait for you to read them; `communicate` does.
 
@@ -52,6 +68,57 @@ class Process(Started):
         if not self._wait(timeout):
             raise TimeoutExpired(self.args, cast(float, timeout))
         return cast(Outcome, self.outcome)
+
+    def stats(self) -> Stats:
+        """What the jail uses now; waits while it is being made. Raises ProcessLookupError where it has
+        ended."""
+        with self._running.connect() as connection:
+            return stats_of(ask(connection, "stats"))
+
+    def events(self) -> Iterator[Event]:
+        """What happens to the jail from now on, until its end. Whoever does not read loses events, and is
+        told how many (`Event.lost`). Raises ProcessLookupError where the jail has ended."""
+        connection = self._running.connect()
+        send(connection, "events")
+        return events_of(connection)
+
+    def exec(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        env: Mapping[str, str] | None = None,
+        text: bool = False,
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> Exec:
+        """Start another command in this jail, which must be running: waits while it is being made.
+
+        It is confined as the first command is, in the same limits of the jail as a whole, and starts in the
+        same folder with the same variables; `env` are more, or others. The streams are as in `start`. What
+        it writes is no output of the jail's: neither `max_output` nor `idle_timeout` holds for it. The jail
+        does not end with it, but it ends with the jail, with this process, and when nobody keeps the Exec.
+
+        Raises ProcessLookupError where the jail has ended, SpecError where it takes no other command (an
+        audited one) or for what `start` refuses. A command that cannot be executed is an outcome with exit
+        code 126 or 127.
+        """
+        form = text_form(text, encoding, errors)
+        ends = Ends(stdin, stdout, stderr)
+        connection = None
+        try:
+            connection = self._running.connect()
+            ask_for(connection, argv, env or {}, ends)
+            answered(take(connection))
+        except BaseException as error:
+            ends.close_all()
+            if connection is not None:
+                connection.close()
+            raise refusal(error) if isinstance(error, OSError) else error from None
+        ends.close_theirs()
+        return Exec._with(argv, Further(self._running, connection), ends, form)
 
     def communicate(
         self,
@@ -123,6 +190,15 @@ class Process(Started):
                     pass
 
 
+class Exec(Process):
+    """A further command in a running jail; `Process.exec` makes it.
+
+    It is waited for, read and written as a Process. `outcome` is that of the command alone; where the jail
+    ends first it is `killed`. `send_signal`, `terminate` and `kill` are for the command, `kill` for its
+    whole process group; `stats`, `events` and `exec` for the jail.
+    """
+
+
 def start(
     argv: Sequence[str | bytes],
     *,
@@ -152,14 +228,7 @@ def start(
     """
     form = text_form(text, encoding, errors)
     running, ends = begin(jail, Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {}))
-    process = Process._of(argv, running)
-    process._exchange = None
-    process._text = form
-    process.stdin = process.stdout = process.stderr = None
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if number in ends.ours:
-            setattr(process, name, _as_file(ends.ours[number], "rb" if number else "wb", form))
-    return process
+    return Process._with(argv, running, ends, form)
 
 
 def run(

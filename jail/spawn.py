@@ -5,8 +5,9 @@ What ties a run and its caller together are a file in memory, a socket and two p
 
 - the supervisor writes the outcome to the file, which takes it however long a hostile program has made it:
   one that waits for its caller, who waits for its end, would wait forever;
-- when the caller's direction of the socket is shut down, the supervisor kills the jail, removes what it made,
-  and reports;
+- the socket (SOCK_SEQPACKET) takes requests to the running jail (docs/plan.md), of which this module sends
+  one, `connect`: each asker gets a connection of its own. When the caller's direction is shut down, the
+  supervisor kills the jail, removes what it made, and reports;
 - the pidfd of the caller tells serving jailer and supervisors that the calling *process* has ended, however
   that came about. The end of the thread that started the jail is nothing, and a forked child that holds
   copies of the sockets keeps nothing alive;
@@ -19,6 +20,7 @@ caller (`surroundings`).
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -61,6 +63,9 @@ class Running(Protocol):
     def kill(self) -> None:
         """End everything in the jail at once."""
 
+    def connect(self) -> socket.socket:
+        """A connection for requests. Raises ProcessLookupError where the jail has ended."""
+
     def finish(self) -> bytes:
         """What was reported, once `pidfd` is readable."""
 
@@ -96,7 +101,8 @@ class Serving:
         given = _own_streams(descriptors) | dict(descriptors)
         command = [os.fsencode(word) for word in words]
         own = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
-        passed = [name + b"=" + os.environb[name] for name in _passed_on(plan) if name in os.environb]
+        names = (*_passed_on(plan), b"XDG_RUNTIME_DIR")  # the latter for the run's entry there
+        passed = [name + b"=" + os.environb[name] for name in names if name in os.environb]
         text = b"".join(part + b"\0" for part in (*command, *own, *passed))
         head = HEAD.pack(RUN, len(command), len(own), len(passed), len(text), AS_EVER, len(given))
         head += struct.pack(f"={len(given)}i", *given)
@@ -207,10 +213,10 @@ class Serving:
 class _Run:
     """A jail with a supervisor of its own."""
 
-    def __init__(self, pid: int, pidfd: int, life: socket.socket, outcome: int) -> None:
+    def __init__(self, pid: int, pidfd: int, control: socket.socket, outcome: int) -> None:
         self.pid = pid
         self.pidfd = pidfd
-        self._life = life
+        self._control = control
         self._outcome = outcome
 
     def send_signal(self, number: int) -> None:
@@ -223,10 +229,13 @@ class _Run:
 
     def kill(self) -> None:
         try:
-            self._life.shutdown(socket.SHUT_WR)
+            self._control.shutdown(socket.SHUT_WR)
         except OSError:  # the other end has gone
             return
         self.send_signal(signal.SIGCONT)  # a supervisor that was stopped would not see it
+
+    def connect(self) -> socket.socket:
+        return connection(self._control)
 
     def finish(self) -> bytes:
         return os.pread(self._outcome, os.fstat(self._outcome).st_size, 0)
@@ -234,7 +243,7 @@ class _Run:
     def close(self) -> None:
         if self.pidfd < 0:
             return
-        self._life.close()
+        self._control.close()
         os.close(self._outcome)
         os.close(self.pidfd)
         self.pidfd = -1
@@ -242,6 +251,21 @@ class _Run:
 
 def _keep_head(count: int | None) -> bytes:
     return HEAD.pack(KEEP, 0, 0, 0, 0, AS_EVER if count is None else count, 0)
+
+
+def connection(control: socket.socket) -> socket.socket:
+    """A connection of its own, by way of the socket that a run has had from its start."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        socket.send_fds(control, [b"connect"], [theirs.fileno()], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError as error:
+        ours.close()
+        if isinstance(error, BlockingIOError):  # a supervisor that was stopped, and many who ask
+            raise
+        raise ProcessLookupError(errno.ESRCH, "the jail has ended") from None
+    finally:
+        theirs.close()
+    return ours
 
 
 def _own_streams(given: Mapping[int, int]) -> dict[int, int]:

@@ -17,6 +17,7 @@ from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
 from jail.plans import plan_text
+from jail.requests import ask
 from jail.spec import Jail, check_env
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
 
@@ -96,6 +97,12 @@ class Started:
     def kill(self) -> None:
         """End everything in the jail at once."""
         self._running.kill()
+
+    def _begin(self) -> None:
+        """Restart the jail's clocks, once: limits on time, and the time and CPU time of the outcome. Raises
+        ProcessLookupError where it has ended."""
+        with self._running.connect() as connection:
+            ask(connection, "begin")
 
     def _wait(self, timeout: float | None) -> bool:
         """Whether it has ended in time."""

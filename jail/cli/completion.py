@@ -28,6 +28,8 @@ def values(option: Option) -> tuple[str, ...]:
 
 def words(command: Command) -> tuple[str, ...]:
     """The fixed words that can follow the command's options."""
+    if "NAME" in command.words.split(" ")[0]:
+        return ("$(pyjail ps --names)",)
     if "PROFILE" in command.words:
         import seccomp
         return tuple(seccomp.profiles())

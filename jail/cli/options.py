@@ -57,6 +57,9 @@ FILES, PROGRAM, NETWORK, LIMITS, PROTECTION, RESULT, PYJAIL = (
     "Files", "Program", "Network", "Limits", "Protection", "Result", "pyjail itself")
 GROUPS = (FILES, PROGRAM, NETWORK, LIMITS, PROTECTION, RESULT, PYJAIL)
 
+ENV = Option("env", NAME_VALUE, "NAME[=VALUE]", PROGRAM, "set a variable, or pass the caller's own; "
+           "all others but PATH, HOME, LANG and TERM are absent", repeat=True)
+
 RUN_OPTIONS = (
     Option("root", FOLDER, "host|DIR", FILES, "what / is made of: the host's programs and libraries, or the "
            "folder DIR, read-only either way", default="host"),
@@ -74,8 +77,7 @@ RUN_OPTIONS = (
     Option("no-shm", FLAG, "", FILES, "no /dev/shm"),
     Option("no-etc", FLAG, "", FILES, "nothing of the host's /etc and no generated passwd, group and hosts"),
 
-    Option("env", NAME_VALUE, "NAME[=VALUE]", PROGRAM, "set a variable, or pass the caller's own; "
-           "all others but PATH, HOME, LANG and TERM are absent", repeat=True),
+    ENV,
     Option("cwd", FOLDER, "DIR", PROGRAM, "the folder inside to start in", default="/tmp"),
     Option("hostname", TEXT, "NAME", PROGRAM, "the host name inside", default="jail"),
     Option("uid", NUMBER, "N", PROGRAM, "the user id inside", default="1000"),
@@ -137,6 +139,8 @@ RUN_OPTIONS = (
 
     Option("notify", FLAG, "", RESULT, "tell a service manager when the program runs, is asked to end and "
            "how it ended (NOTIFY_SOCKET of sd_notify(3)); without one nobody is told"),
+    Option("name", TEXT, "NAME", RESULT, "what pyjail ps, kill, exec and stats call the jail; no other of "
+           "yours may have it at the time", default="the supervisor's pid", in_config=False),
     Option("stats", FLAG, "", RESULT, "one line on stderr at the end: how it ended, time, memory, processes"),
 
     Option("config", FILE, "FILE.toml", PYJAIL, "read options from FILE, named as here without the dashes; "
@@ -196,9 +200,13 @@ SERVE_OPTIONS = (
     Option("log-format", CHOICE, "|".join(LOG_FORMATS), RESULT, "the form of the lines on stderr",
            choices=LOG_FORMATS, default="text", in_config=False),
 )
-NOT_OF_EVERY_SERVICE = ("pty", "pass-fd", "listen-fds", "outcome", "outcome-fd", "notify", "stats", "config",
-                        "no-cache")
+NOT_OF_EVERY_SERVICE = ("pty", "pass-fd", "listen-fds", "outcome", "outcome-fd", "notify", "name", "stats",
+                        "config", "no-cache")
 JAIL_OPTIONS = tuple(option for option in RUN_OPTIONS if option.name not in NOT_OF_EVERY_SERVICE)
+NAMES = Option("names", FLAG, "", RESULT, "nothing but the names, one a line", in_config=False)
+SIGNAL = Option("signal", TEXT, "SIGNAL", RESULT, "a name such as TERM, or a number, as kill(1) has it; "
+                "TERM is followed by KILL after the jail's grace, STOP and CONT are for all of the jail",
+                default="KILL", in_config=False)
 MAN = Option("man", FLAG, "", RESULT, "as a man page, in troff", in_config=False)
 
 
@@ -212,7 +220,7 @@ PROTOCOLS = ("none", "json", "stderr")
 PROTOCOL = Option("protocol", CHOICE, "|".join(PROTOCOLS), RESULT, "what stderr tells besides the service's "
                   "log: nothing; head, log, error and end as lines of JSON; or the lines of the node module "
                   "run-service", choices=PROTOCOLS, default="none", in_config=False)
-NOT_OF_SERVICES = ("no-cache", "stats")
+NOT_OF_SERVICES = ("no-cache", "name", "stats")
 SERVICE_OPTIONS = (CODE, LANGUAGE, PARAM, METHOD, PROTOCOL,
                    *(option for option in RUN_OPTIONS if option.name not in NOT_OF_SERVICES))
 
@@ -243,9 +251,14 @@ COMMANDS = {command.name: command for command in (
             (TYPE, RESTART, UNIT_USER, SESSION, SOCKET, ACCEPT, HELP)),
     Command("learn", "-o FILE.toml [--] COMMAND [ARG...]", "run a command as run does, and write a policy "
             "of the system calls that it made; further runs into the same file add up",
-            (OUTPUT, MERGE, *RUN_OPTIONS, HELP), runs=True),
+            (OUTPUT, MERGE, *(option for option in RUN_OPTIONS if option.name != "name"), HELP), runs=True),
     Command("service run", "FILE|-|-c CODE", "run a service for one request, whose body is stdin, in a jail "
             "with 10 s of time; the response's body goes to stdout", (*SERVICE_OPTIONS, HELP)),
+    Command("ps", "", "list your jails that run now", (JSON, NAMES, HELP)),
+    Command("stats", "[NAME]", "tell what your jails, or one of them, use now", (JSON, HELP)),
+    Command("kill", "NAME...", "end jails, or send their commands a signal", (SIGNAL, HELP)),
+    Command("exec", "NAME [--] COMMAND [ARG...]", "run another command in a jail that runs, with the "
+            "caller's own stdin and stdout", (ENV, HELP), runs=True),
     Command("seccomp show", "[PROFILE|FILE]", "print what a policy does with every system call",
             (STRICT, ARCH, JSON, HELP)),
     Command("seccomp explain", "PROFILE|FILE CALL[(ARG,...)]", "tell what happens to a system call, why, and "

@@ -8,7 +8,7 @@ import sys
 from jail.build import build_plan
 from jail.cli.cache import folder, store
 from jail.cli.parse import Parsed, UsageError
-from jail.cli.tojail import host_path, make_jail, make_outcome
+from jail.cli.tojail import host_path, make_jail, make_name, make_outcome
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
 from jail.sources import Sources, lasting, policies_of
@@ -60,6 +60,7 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     sources.add_cgroups(host)
     asked = {setting.option.name for setting in settings}
     return build_plan(jail, command, host, outcome=make_outcome(settings), program=program,
+                      name=make_name(settings),
                       stats="stats" in asked, notify="notify" in asked, listen_fds="listen-fds" in asked)
 
 

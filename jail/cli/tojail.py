@@ -101,6 +101,16 @@ def make_outcome(settings: list[Setting]) -> int | str | None:
     return None
 
 
+def make_name(settings: list[Setting]) -> str:
+    """What others find the run by; "" for its pid."""
+    from jail._fields import NAME, RefusedError
+    found = [setting for setting in settings if setting.option.name == "name"]
+    try:
+        return str(NAME.read(found[-1].text)) if found else ""
+    except RefusedError as error:
+        raise UsageError(f"{found[-1].where}: {error}") from None
+
+
 def host_path(setting: Setting, path: str) -> str:
     """The absolute path, relative ones from the current folder or, in a configuration file, from that file's.
     `..` is resolved by its letters, as a shell's cd does."""

@@ -1,6 +1,7 @@
 /* The supervisor answers for the policy: what its program says of the call is what happens. Only the number and the
  * registers are looked at: memory behind a pointer is the payload's to change. */
 #include "audit.h"
+#include "requests.h"
 #include <asm/ioctl.h>
 #include <asm/signal.h>
 
@@ -92,6 +93,8 @@ bool audit_serve(struct run *run, struct verdict *v)
         return true; /* killed before we came to it */
     uint32_t action = decide(run->plan, call);
     tally_add(call, action);
+    if (!allows(action))
+        event_denied(run, call);
     if ((action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_KILL_PROCESS)
         return kill_process(run, v, &heard.one);
     answer(run, heard.one.id, action);

@@ -21,6 +21,7 @@ void tally_add(const struct seccomp_data *call, uint32_t action);
 long tally_denied(struct line *l, int fd);                 /* as JSON, written to fd as the line fills; 0 or -errno */
 long tally_calls(struct line *l, int fd);
 uint64_t tally_lost(void);
+void call_write(struct line *l, uint32_t arch, uint32_t number); /* its name, whatever the number */
 void tally_tell(const struct plan *plan);                  /* one line on the terminal, if stderr is one */
 
 /* calls.c */

@@ -233,18 +233,18 @@ int64_t cgroups_cpu_us(const struct run *run)
 }
 
 /* Version 1 samples the parts at clock ticks and counts the sum exactly: it is divided as the samples are. */
-static void read_cpu(const struct run *run, struct verdict *v)
+bool cgroups_cpu(const struct run *run, int64_t *user_us, int64_t *system_us)
 {
     static const struct counter users = {{"cpuacct.stat", "cpu.stat"}, {"user", "user_usec"}},
         kernels = {{"cpuacct.stat", "cpu.stat"}, {"system", "system_usec"}};
     const struct cgroup *c = timekeeper(run);
     int64_t sum = cgroups_cpu_us(run), user = count(c, &users), system = count(c, &kernels);
     if (sum < 0 || user < 0 || system < 0)
-        return;
+        return false;
     int64_t samples = user + system > 0 ? user + system : 1;
-    v->system_us = sum / samples * system + sum % samples * system / samples;
-    v->user_us = sum - v->system_us;
-    v->cpu_counted = true;
+    *system_us = sum / samples * system + sum % samples * system / samples;
+    *user_us = sum - *system_us;
+    return true;
 }
 
 void cgroups_read(const struct run *run, struct verdict *v)
@@ -254,7 +254,7 @@ void cgroups_read(const struct run *run, struct verdict *v)
     const struct cgroup *memory = plan_cgroup(run->plan, "memory"), *pids = plan_cgroup(run->plan, "pids");
     keep(&v->oom_kills, cgroups_oom_kills(run));
     keep(&v->pids_hit, count(pids, &refused));
-    read_cpu(run, v);
+    v->cpu_counted |= cgroups_cpu(run, &v->user_us, &v->system_us);
     if (run->outcome < 0 && !run->plan->stats)
         return; /* nobody asked for the rest */
     keep(&v->peak_memory, count(memory, &peak));

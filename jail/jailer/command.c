@@ -62,6 +62,8 @@ bool command_prepare(struct run *run, const struct command *c, struct failure *f
     used = manager_environment(run, run->environment);
     for (size_t i = 0; i < c->variable_count; i++)
         run->environment[used++] = c->variables[i];
+    run->runtime = look_up(c->environment, "XDG_RUNTIME_DIR");
+    run->runtime += run->runtime ? sizeof "XDG_RUNTIME_DIR=" - 1 : 0;
     for (unsigned i = 0; i < plan->variable_count; i++) {
         const struct variable *v = &plan->variables[i];
         const char *text = v->pass ? look_up(c->environment, v->text) : v->text;

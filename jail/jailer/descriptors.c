@@ -135,10 +135,16 @@ bool descriptors_check(const struct run *run, struct failure *f)
         if (passed[i] == run->outcome) /* or the payload could write its own outcome */
             return refused(f, STEP_PASS_FD, passed[i], plan->outcome_file ? EBADF : EINVAL);
     }
-    for (unsigned i = 0; i < plan->life_fd_count; i++) {
-        long bad = step_fault(STEP_LIFE_FD) ? -EIO : keep_to_ourselves(plan, plan->life_fds[i]);
+    const struct {
+        int fd;
+        enum step step;
+    } ours[] = {{plan->life_fd, STEP_LIFE_FD}, {plan->control_fd, STEP_CONTROL_FD}};
+    for (unsigned i = 0; i < COUNT(ours); i++) {
+        if (ours[i].fd < 0)
+            continue;
+        long bad = step_fault(ours[i].step) ? -EIO : keep_to_ourselves(plan, ours[i].fd);
         if (bad < 0)
-            return refused(f, STEP_LIFE_FD, plan->life_fds[i], -bad);
+            return refused(f, ours[i].step, ours[i].fd, -bad);
     }
     return true;
 }
@@ -146,12 +152,14 @@ bool descriptors_check(const struct run *run, struct failure *f)
 bool descriptors_close_rest(const struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
-    int keep[MAX_FDS + 1 + MAX_LIFE_FDS];
+    int keep[MAX_FDS + 3];
     unsigned count = descriptors_sorted(plan, keep);
     if (run->outcome >= 0)
         count = descriptors_insert(keep, count, run->outcome);
-    for (unsigned i = 0; i < plan->life_fd_count; i++)
-        count = descriptors_insert(keep, count, plan->life_fds[i]);
+    if (plan->life_fd >= 0)
+        count = descriptors_insert(keep, count, plan->life_fd);
+    if (plan->control_fd >= 0)
+        count = descriptors_insert(keep, count, plan->control_fd);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

@@ -1,10 +1,11 @@
 /* PID 1 of the jail: reaps, passes signals on, tells how the payload ended, and takes everything down with it. */
-#include "run.h"
+#include "exec.h"
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <linux/capability.h>
 #include <linux/poll.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <linux/signalfd.h>
 #include <linux/wait.h>
 
@@ -24,13 +25,28 @@ static void harden(void)
     sys_prctl(PR_SET_NAME, (unsigned long)INIT_NAME, 0, 0, 0);
 }
 
+static int64_t microseconds(const struct __kernel_old_timeval *t)
+{
+    return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
+}
+
+/* Reap one; if it was a further command, its end is told. */
+static long wait_for_one(int *status, int flags)
+{
+    struct rusage usage = {0};
+    long pid = SYS(__NR_wait4, -1, status, flags | __WALL, &usage);
+    if (pid > 0 && exec_ended((int)pid, *status, microseconds(&usage.ru_utime), microseconds(&usage.ru_stime)))
+        *status = 0;
+    return pid;
+}
+
 __attribute__((noreturn)) static void finish(int wait_status)
 {
     struct parcel farewell = {.kind = PARCEL_FAREWELL, .wait_status = wait_status};
     sys_write(INIT_CONTROL, &farewell, sizeof farewell);
     /* Reap everyone, so that the kernel adds what they used to our own account. */
     SYS(__NR_kill, -1, SIGKILL);
-    while (SYS(__NR_wait4, -1, 0, __WALL, 0) > 0)
+    while (wait_for_one(&wait_status, 0) > 0)
         ;
     farewell.kind = PARCEL_GONE;
     sys_write(INIT_CONTROL, &farewell, sizeof farewell);
@@ -41,7 +57,7 @@ static void reap(void)
 {
     int status;
     for (;;) {
-        long pid = SYS(__NR_wait4, -1, &status, WNOHANG | __WALL, 0);
+        long pid = wait_for_one(&status, WNOHANG);
         if (pid == payload_pid)
             finish(status);
         if (pid <= 0)
@@ -86,9 +102,14 @@ static void tell_if_stopped(void)
 static void obey(void)
 {
     struct order order;
-    long n = sys_read(INIT_CONTROL, &order, sizeof order);
-    if (n != sizeof order)
+    int fds[CHANNEL_FDS];
+    unsigned count;
+    if (channel_receive(INIT_CONTROL, &order, sizeof order, fds, &count) != sizeof order)
         sys_exit(125); /* the supervisor is gone: so are we, and with us all of the jail */
+    if (order.whom == NEW_COMMAND)
+        return exec_command(&order, fds, count);
+    if (order.whom == A_COMMAND)
+        return exec_signal(&order);
     int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
     SYS(__NR_kill, whom, order.signal);
     if (order.signal == SIGSTOP || order.signal == SIGCONT)

@@ -1,6 +1,7 @@
 /* What is told of a run: the exit status and the outcome line, from the verdict alone. */
 #include "audit.h"
 #include "report.h"
+#include "requests.h"
 #include "run.h"
 #include <asm/resource.h>
 #include <asm/signal.h>
@@ -134,10 +135,15 @@ static void seconds(struct line *l, const char *name, int64_t microseconds)
     line_seconds(l, (uint64_t)microseconds);
 }
 
-static void error(struct line *l, const struct run *run, const struct failure *f)
+int64_t outcome_cpu_us(int64_t used, int64_t base)
+{
+    return used > base ? used - base : 0;
+}
+
+static void error(struct line *l, const struct run *run, const struct failure *f, const char *command)
 {
     LINE(sentence, 1024);
-    const char *object = report_object(run->plan, f, run->command), *hint = report_hint(f);
+    const char *object = report_object(run->plan, f, command), *hint = report_hint(f);
     field(l, "error");
     if (f->step == STEP_NONE) {
         line_text(l, "null");
@@ -202,6 +208,22 @@ static long audited(struct line *l, const struct run *run)
     return done;
 }
 
+/* As init tells it, which reaped it. */
+void outcome_of_command(struct line *l, const struct run *run, const struct ended *e)
+{
+    bool ran = e->failure.step == STEP_NONE || e->failure.step == STEP_EXEC, exited = EXITED(e->wait_status);
+    line_char(l, '{');
+    field(l, "status");
+    line_json(l, outcome_name(!ran ? SETUP_FAILED : exited ? EXITED_NORMALLY : SIGNALED));
+    number_or_null(l, "exit_code", EXIT_CODE(e->wait_status), ran && exited);
+    number_or_null(l, "signal", SIGNAL_OF(e->wait_status), ran && !exited);
+    seconds(l, "wall_seconds", e->wall_us);
+    seconds(l, "cpu_user_seconds", e->user_us);
+    seconds(l, "cpu_system_seconds", e->system_us);
+    error(l, run, &e->failure, e->command);
+    line_char(l, '}');
+}
+
 long outcome_write(const struct run *run, const struct verdict *v)
 {
     LINE(l, 16384);
@@ -215,15 +237,15 @@ long outcome_write(const struct run *run, const struct verdict *v)
     number_or_null(&l, "exit_code", EXIT_CODE(v->wait_status), ran && EXITED(v->wait_status));
     number_or_null(&l, "signal", SIGNAL_OF(v->wait_status), ran && !EXITED(v->wait_status));
     seconds(&l, "wall_seconds", v->wall_us);
-    seconds(&l, "cpu_user_seconds", v->user_us);
-    seconds(&l, "cpu_system_seconds", v->system_us);
+    seconds(&l, "cpu_user_seconds", outcome_cpu_us(v->user_us, run->base_user_us));
+    seconds(&l, "cpu_system_seconds", outcome_cpu_us(v->system_us, run->base_system_us));
     number_or_null(&l, "peak_memory_bytes", v->peak_memory, v->peak_memory >= 0);
     number_or_null(&l, "oom_kills", v->oom_kills, v->oom_kills >= 0);
     number_or_null(&l, "pids_peak", v->pids_peak, v->pids_peak >= 0);
     limits_hit(&l, run, v);
     long done = audited(&l, run);
     enforced(&l, run->plan);
-    error(&l, run, &v->failure);
+    error(&l, run, &v->failure, run->command);
     line_text(&l, "}\n");
     if (done < 0)
         return done;

@@ -43,7 +43,7 @@ static const char *path_variable(char **environment)
 }
 
 /* execvp(3) without its fallback to a shell: what the kernel cannot execute is an error. */
-static long execute_command(struct run *run)
+long payload_execute(struct run *run)
 {
     static char path[4096];
     long error = -ENOENT;
@@ -98,7 +98,7 @@ static void payload(void *unused)
     if (done < 0 || !confine_landlock(plan, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
         !confine_seccomp(plan, &f) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
-    done = step_fault(STEP_EXEC) ? -EIO : execute_command(run);
+    done = step_fault(STEP_EXEC) ? -EIO : payload_execute(run);
     failed(&f, STEP_EXEC, 0, -done);
     give_up(errors, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);
 }

@@ -128,7 +128,35 @@ static HANDLER(take_pass_fd)
 
 static HANDLER(take_life_fd)
 {
-    return add_descriptor(p, f[0], p->plan->life_fds, &p->plan->life_fd_count, MAX_LIFE_FDS);
+    unsigned count = 0;
+    return add_descriptor(p, f[0], &p->plan->life_fd, &count, 1);
+}
+
+static HANDLER(take_control_fd)
+{
+    unsigned count = 0;
+    return add_descriptor(p, f[0], &p->plan->control_fd, &count, 1);
+}
+
+/* A number alone would be a pid, which is what runs without a name are found by. */
+static HANDLER(take_name)
+{
+    bool plain = f[0][0] != '.' && f[0][0] != '-' && text_length(f[0]) <= MAX_NAME, number = true;
+    for (const char *c = f[0]; *c; c++) {
+        bool digit = *c >= '0' && *c <= '9';
+        plain &= digit || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '-' || *c == '_' || *c == '.';
+        number &= digit;
+    }
+    p->plan->name = f[0];
+    p->plan->name_line = p->line;
+    return (plain && !number) || refuse(p, "expected at most 64 letters, digits, - _ and ., not digits alone, got", f[0]);
+}
+
+static HANDLER(take_await_begin)
+{
+    (void)f;
+    p->plan->await_begin = true;
+    return true;
 }
 
 #define MOST_MILLISECONDS (1000ULL * 3600 * 24 * 3660)
@@ -261,7 +289,10 @@ static const struct directive directives[] = {
     {"env", 1, 1, false, take_env},
     {"env-pass", 1, 1, false, take_env_pass},
     {"pass-fd", 1, 1, false, take_pass_fd},
-    {"life-fd", 1, 1, false, take_life_fd},
+    {"life-fd", 1, 1, true, take_life_fd},
+    {"control-fd", 1, 1, true, take_control_fd},
+    {"await-begin", 0, 0, true, take_await_begin},
+    {"name", 1, 1, true, take_name},
     {"timeout", 1, 1, true, take_timeout},
     {"grace", 1, 1, true, take_grace},
     {"idle-timeout", 1, 1, true, take_idle_timeout},
@@ -278,5 +309,22 @@ static const struct directive directives[] = {
 
 bool plan_parse(struct plan *plan, char *text, size_t size, struct plan_error *error)
 {
-    return parse_lines(plan, text, size, error, directives, COUNT(directives));
+    return parse_lines(plan, text, size, error, directives, COUNT(directives)) && plan_complete(plan, error);
+}
+
+static const struct directive of_command[] = {{"argv", 1, 1, false, take_argv}, {"env", 1, 1, false, take_env}};
+
+static bool parse_command(struct plan *plan, char *text, size_t size, struct plan_error *error)
+{
+    return parse_lines(plan, text, size, error, of_command, COUNT(of_command)) && plan->argc > 0;
+}
+
+bool plan_read(struct plan *plan, int fd, struct plan_error *error)
+{
+    return plan_take(plan, fd, error, plan_parse);
+}
+
+bool plan_read_command(struct plan *plan, int fd, struct plan_error *error)
+{
+    return plan_take(plan, fd, error, parse_command);
 }

@@ -80,7 +80,7 @@ enum audit { AUDIT_NOTHING, AUDIT_REFUSED, AUDIT_ALL };
 #define MAX_CGROUPS 8
 #define MAX_SCOPE 32
 #define MAX_FDS 64
-#define MAX_LIFE_FDS 2
+#define MAX_NAME 64
 #define MAX_RULES 64
 #define MAX_ENFORCED 64
 #define MAX_DEPENDS 256
@@ -103,6 +103,8 @@ struct plan {
 
     bool own_network, has_network;
     const char *hostname, *cwd;
+    const char *name; /* by which others find the run, or NULL */
+    unsigned name_line;
     struct node *nodes;
     unsigned node_count;
     struct limit limits[MAX_LIMITS];
@@ -128,8 +130,8 @@ struct plan {
     unsigned variable_count;
     int pass_fds[MAX_FDS];
     unsigned pass_fd_count;
-    int life_fds[MAX_LIFE_FDS];
-    unsigned life_fd_count;
+    int life_fd, control_fd; /* or UNSET */
+    bool await_begin;
     int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output[OUTPUTS];
     unsigned cpu_line;
     bool stats;
@@ -154,6 +156,9 @@ bool plan_parse(struct plan *plan, char *text, size_t size, struct plan_error *e
 
 /* Read everything from fd and parse it. */
 bool plan_read(struct plan *plan, int fd, struct plan_error *error);
+
+/* The same of a text that has nothing but a command and its environment: lines argv and env. */
+bool plan_read_command(struct plan *plan, int fd, struct plan_error *error);
 void plan_release(struct plan *plan);
 
 /* The cgroup with a controller, or NULL. */

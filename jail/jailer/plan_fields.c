@@ -187,26 +187,25 @@ const struct node *plan_devpts(const struct plan *plan)
     return NULL;
 }
 
-static bool complete(struct parse *p)
+bool plan_complete(struct plan *plan, struct plan_error *error)
 {
-    p->line = 0;
-    p->word = NULL;
-    if (!p->plan->has_ids)
+    struct parse parse = {.plan = plan, .error = error}, *p = &parse;
+    if (!plan->has_ids)
         return refuse(p, "no ids line", NULL);
-    if (!p->plan->has_network)
+    if (!plan->has_network)
         return refuse(p, "no network line", NULL);
-    if (p->plan->node_count == 0)
+    if (plan->node_count == 0)
         return refuse(p, "no mount line for the root", NULL);
-    p->line = p->plan->audit_line;
-    if (p->plan->audit && p->plan->program_count == 0)
+    p->line = plan->audit_line;
+    if (plan->audit && plan->program_count == 0)
         return refuse(p, "audit: no seccomp line whose calls could be told", NULL);
-    p->line = p->plan->pty_line;
-    if (p->plan->pty_line && !plan_devpts(p->plan))
+    p->line = plan->pty_line;
+    if (plan->pty_line && !plan_devpts(plan))
         return refuse(p, "pty: no mount line of a devpts to make it in", NULL);
-    for (unsigned i = 0; i < p->plan->setting_count; i++) {
-        struct setting *s = &p->plan->settings[i];
+    for (unsigned i = 0; i < plan->setting_count; i++) {
+        struct setting *s = &plan->settings[i];
         p->line = s->line;
-        s->cgroup = plan_cgroup(p->plan, s->controller);
+        s->cgroup = plan_cgroup(plan, s->controller);
         if (!s->cgroup)
             return refuse(p, "no cgroup line for the controller", s->controller);
     }
@@ -221,7 +220,7 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     uint64_t seen = 0;
     memset(plan, 0, sizeof *plan);
     plan->umask = 022;
-    plan->outcome_fd = UNSET;
+    plan->outcome_fd = plan->life_fd = plan->control_fd = UNSET;
     plan->timeout_ms = plan->idle_ms = plan->cpu_ms = UNSET;
     for (unsigned i = 0; i < OUTPUTS; i++)
         plan->max_output[i] = UNSET;
@@ -260,10 +259,11 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     if (!headed)
         return refuse(&p, "no line 'jailer 1': this is not a plan", NULL);
     /* Cut off at a line's end it would still parse, and run without what was lost, a filter perhaps. */
-    return ended ? complete(&p) : refuse(&p, "no line 'end': the plan is cut off", NULL);
+    return ended || refuse(&p, "no line 'end': the plan is cut off", NULL);
 }
 
-bool plan_read(struct plan *plan, int fd, struct plan_error *error)
+bool plan_take(struct plan *plan, int fd, struct plan_error *error,
+               bool (*parse)(struct plan *, char *, size_t, struct plan_error *))
 {
     struct parse p = {.plan = plan, .error = error};
     size_t room = 1 << 16, size = 0;
@@ -287,7 +287,7 @@ bool plan_read(struct plan *plan, int fd, struct plan_error *error)
             return refuse(&p, errno_text((int)-n), NULL);
         }
     }
-    bool good = plan_parse(plan, (char *)text, size, error);
+    bool good = parse(plan, (char *)text, size, error);
     plan->text = (char *)text;
     plan->text_size = room;
     return good;
@@ -321,6 +321,8 @@ const char *plan_object(const struct plan *plan, unsigned line)
     for (unsigned i = 0; i < plan->rule_count; i++)
         if (plan->rules[i].line == line)
             return plan->rules[i].path;
+    if (plan->name && plan->name_line == line)
+        return plan->name;
     if (plan->cpu_line == line)
         return "cpu-time";
     if (plan->audit && plan->audit_line == line)

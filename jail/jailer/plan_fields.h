@@ -24,6 +24,13 @@ struct directive {
 bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *error,
                  const struct directive *directives, size_t count);
 
+/* What no line by itself is wrong about. */
+bool plan_complete(struct plan *plan, struct plan_error *error);
+
+/* Read everything from fd, and parse it. */
+bool plan_take(struct plan *plan, int fd, struct plan_error *error,
+               bool (*parse)(struct plan *, char *, size_t, struct plan_error *));
+
 /* Fill in the error; always false, so that a handler can return it. */
 bool refuse(struct parse *p, const char *why, const char *what);
 

@@ -193,6 +193,10 @@ const char *report_hint(const struct failure *f)
     case STEP_IDS:
         return "the plan was made for an ordinary user: start it as that user (User= of a systemd unit), or make it again as "
                "root";
+    case STEP_NAME:
+        return f->error == EEXIST ? "another jail of this user has it now: pyjail ps"
+                                  : "none of $XDG_RUNTIME_DIR, /run/user/UID and, for root, /run, else /tmp lets us have a folder "
+                                    "of our own: leave out the name";
     case STEP_UID_POOL:
         return f->error == EAGAIN  ? "all ids of the pool are in use by live runs"
                : f->error == EPERM ? "it belongs to another user, who may not write in /run: remove it"
@@ -216,6 +220,7 @@ const char *report_hint(const struct failure *f)
     case STEP_NOTIFY:
         return "somebody must listen where NOTIFY_SOCKET says, a path or an abstract name with @; without --notify nobody is told";
     case STEP_LIFE_FD:
+    case STEP_CONTROL_FD:
         return f->error == EINVAL ? "the payload may not have it too: pass another" : "the descriptor must be open in the caller";
     case STEP_STDIO:
     case STEP_PASS_FD:
@@ -274,7 +279,7 @@ void report_sentence(struct line *out, const struct plan *plan, const struct fai
         line_bytes(out, object, text_length(object) > 600 ? 600 : text_length(object));
         line_char(out, '\'');
         add_target(out, plan, f);
-    } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || f->step == STEP_LIFE_FD || (f->step == STEP_OUTCOME && f->number)) {
+    } else if (f->step == STEP_STDIO || f->step == STEP_PASS_FD || f->step == STEP_LIFE_FD || f->step == STEP_CONTROL_FD || (f->step == STEP_OUTCOME && f->number)) {
         line_char(out, ' ');
         line_number(out, f->number, 10);
     }

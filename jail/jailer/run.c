@@ -2,6 +2,7 @@
 #include "run.h"
 #include "audit.h"
 #include "report.h"
+#include "requests.h"
 #include <linux/poll.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
@@ -84,6 +85,7 @@ struct verdict no_verdict(void)
 
 int conclude(struct run *run, struct verdict *v)
 {
+    registry_leave();
     relay_end();
     terminal_restore(); /* before anything is told there */
     cgroups_read(run, v);
@@ -108,7 +110,7 @@ int execute(struct plan *plan, const struct command *c)
     struct failure *f = &verdict.failure;
     if (descriptors_outcome(&run, f) && manager_sockets(&run, c->environment, f) && descriptors_check(&run, f) &&
         descriptors_close_rest(&run, f) && command_prepare(&run, c, f) && manager_connect(&run, c->environment, f) &&
-        audit_prepare(plan, f) && begin_signals(&run, f)) {
+        audit_prepare(plan, f) && registry_enter_named(&run, f) && begin_signals(&run, f)) {
         if (launch(&run, f))
             supervise(&run, &verdict);
         else

@@ -23,6 +23,7 @@ struct run {
     struct plan *plan;
     char **argv, **environment; /* of the payload */
     const char *command;
+    const char *runtime;     /* the caller's XDG_RUNTIME_DIR, or NULL */
 
     int executable;          /* ourselves, O_PATH: what init is executed from */
     int control[2];          /* [0] supervisor, [1] init: orders one way, the payload's end the other */
@@ -44,6 +45,8 @@ struct run {
     int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
     int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
+    bool begun;              /* the run's clocks were restarted by request */
+    int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
 };
 
 /* A file and the mount on which it was found, or why not. */
@@ -89,13 +92,15 @@ enum ending {
 #define MOST_HIT 8
 #define MANAGER_VARIABLES 3
 
-/* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail. */
-enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE };
+/* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail; a further command; or
+ * one that init is to execute (exec.h). */
+enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE, A_COMMAND, NEW_COMMAND };
 
 /* Control messages: supervisor to init. */
 struct order {
     int32_t signal;
     uint32_t whom;
+    uint32_t command; /* the supervisor's number for it */
 };
 
 /* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
@@ -103,7 +108,7 @@ struct order {
  * the gates; last, to init, when their limits are set. To the supervisor: the writable folders in memory; that the
  * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
  * told to, that it has stopped; from the payload's helper, the listener of an audited run. Before that, where the payload has a
- * terminal, both sides of it. */
+ * terminal, both sides of it. Of a further command, why it could not be executed, and its end. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,
@@ -113,7 +118,9 @@ enum parcel_kind {
     PARCEL_GONE,
     PARCEL_STOPPED,
     PARCEL_LISTENER,
-    PARCEL_PTY
+    PARCEL_PTY,
+    PARCEL_COMMAND_FAILED,
+    PARCEL_COMMAND_ENDED
 };
 
 struct parcel {
@@ -122,6 +129,9 @@ struct parcel {
     uint32_t bare; /* the trees lack their attributes: the kernel is too old (classic.c) */
     int32_t wait_status;
     int32_t payload; /* its pid in the jail */
+    uint32_t command;
+    struct failure failure;
+    int64_t user_us, system_us;
     bool helper;     /* init has it for a child besides the payload, and is to await its end */
 };
 
@@ -178,6 +188,7 @@ void cgroups_reclaim(const struct run *run); /* those of runs that were killed *
 void cgroups_kill(const struct run *run);    /* everyone in them, where the kernel can */
 int64_t cgroups_oom_kills(const struct run *run); /* so far */
 int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
+bool cgroups_cpu(const struct run *run, int64_t *user_us, int64_t *system_us); /* the same in two parts */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run, bool init_lives); /* those of version 2 only without init */
 
@@ -221,6 +232,7 @@ enum cause relay_exceeded(void);                      /* BY_ITSELF as long as no
 bool relay_hung_up(void);                             /* nobody is left at the other side of the payload's terminal */
 bool relay_done(void);                                /* all output has been passed on, or nobody takes it */
 int64_t relay_idle_since(void);
+void relay_touch(const struct run *run);              /* as if there had been output when the clocks were started */
 void relay_end(void);
 void relay_connect(int terminal);                     /* our side of the payload's, or -1: it has none */
 
@@ -271,11 +283,13 @@ enum ending outcome_ending(const struct run *run, const struct verdict *v);
 const char *outcome_name(enum ending ending);
 unsigned outcome_limits_hit(const struct run *run, const struct verdict *v, const char **names); /* room for MOST_HIT */
 int outcome_status(const struct run *run, const struct verdict *v); /* exit status */
+int64_t outcome_cpu_us(int64_t used, int64_t base); /* since the run's clocks were started */
 long outcome_write(const struct run *run, const struct verdict *v);
 void stats_write(const struct run *run, const struct verdict *v);
 
 /* child.c, payload.c, init.c: the jail's side; none returns */
 __attribute__((noreturn)) void child(struct run *run);
+long payload_execute(struct run *run); /* -errno */
 long payload_start(struct run *run, int ready); /* a process that shares this memory until its execve; its pid */
 __attribute__((noreturn)) void init_main(int payload_pid);
 __attribute__((noreturn)) void give_up(int errors, const struct failure *f, int status);

@@ -28,9 +28,8 @@ __attribute__((noreturn)) static void run(struct asked *a)
     if (!plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &error))
         sys_exit(complain_of_plan("plan", &error));
     plan.outcome_fd = a->fd[ASKED_OUTCOME];
-    plan.life_fds[0] = a->fd[ASKED_LIFE];
-    plan.life_fds[1] = caller;
-    plan.life_fd_count = 2;
+    plan.control_fd = a->fd[ASKED_LIFE];
+    plan.life_fd = caller;
     sys_exit(execute(&plan, &c));
 }
 

@@ -49,7 +49,7 @@ static bool reaches_host(const struct plan *plan)
 static bool possible(const struct plan *plan)
 {
     return !plan->audit && !relay_wanted(plan) && plan->outcome_fd == UNSET &&
-           !plan->outcome_file && plan->life_fd_count == 0 && !plan->notify_line && !plan->listen_line &&
+           !plan->outcome_file && plan->life_fd < 0 && plan->control_fd < 0 && !plan->name && !plan->notify_line && !plan->listen_line &&
            !reaches_host(plan);
 }
 
@@ -174,8 +174,8 @@ static bool take_over(struct run *run, struct asked *a, struct failure *f)
     char *text;
     run->start_us = clock_us();
     plan->outcome_fd = a->fd[ASKED_OUTCOME];
-    plan->life_fds[plan->life_fd_count++] = a->fd[ASKED_LIFE];
-    plan->life_fds[plan->life_fd_count++] = standby.caller;
+    plan->control_fd = a->fd[ASKED_LIFE];
+    plan->life_fd = standby.caller;
     TRY(f, STEP_HANDOVER, 0, request_place(a, &standby.caller));
     if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
         return false;

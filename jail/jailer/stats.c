@@ -51,9 +51,9 @@ void stats_write(const struct run *run, const struct verdict *v)
     line_text(&l, " in ");
     hundredths(&l, v->wall_us);
     line_text(&l, "; cpu ");
-    hundredths(&l, v->user_us);
+    hundredths(&l, outcome_cpu_us(v->user_us, run->base_user_us));
     line_text(&l, " user, ");
-    hundredths(&l, v->system_us);
+    hundredths(&l, outcome_cpu_us(v->system_us, run->base_system_us));
     line_text(&l, " system");
     if (v->peak_memory >= 0) {
         line_text(&l, "; peak memory ");

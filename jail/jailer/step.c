@@ -22,19 +22,39 @@ const char *step_phrase(enum step step)
 }
 
 #ifdef PYJAIL_FAULT
-static enum step faulty = STEP_NONE;
+static enum step faulty = STEP_NONE, faulty_of_commands = STEP_NONE;
 static const char *lacking = "";
+
+static enum step step_named(const char *name)
+{
+    int step = STEP_COUNT - 1;
+    while (step > 0 && !text_equal(name, step_name((enum step)step)))
+        step--;
+    return (enum step)step;
+}
 
 void step_fault_select(char **envp)
 {
-    static const char step_is[] = "PYJAIL_FAULT_STEP=", lacks[] = "PYJAIL_FAULT_LACKS=";
+    static const char step_is[] = "PYJAIL_FAULT_STEP=", lacks[] = "PYJAIL_FAULT_LACKS=",
+                      command_step_is[] = "PYJAIL_FAULT_COMMAND_STEP=";
     for (; *envp; envp++) {
         if (text_starts(*envp, lacks))
             lacking = *envp + sizeof lacks - 1;
-        for (int step = 1; step < STEP_COUNT && text_starts(*envp, step_is); step++)
-            if (text_equal(*envp + sizeof step_is - 1, step_name((enum step)step)))
-                faulty = (enum step)step;
+        if (text_starts(*envp, step_is))
+            faulty = step_named(*envp + sizeof step_is - 1);
+        if (text_starts(*envp, command_step_is))
+            faulty_of_commands = step_named(*envp + sizeof command_step_is - 1);
     }
+}
+
+enum step step_fault_of_commands(void)
+{
+    return faulty_of_commands;
+}
+
+void step_fault_take(enum step step)
+{
+    faulty = step;
 }
 
 bool step_fault(enum step step)

@@ -13,6 +13,8 @@
     X(STEP_LIFE_FD, "life-fd", "watch descriptor")                              \
     X(STEP_LISTEN, "listen-fds", "take over the sockets of LISTEN_FDS")         \
     X(STEP_NOTIFY, "notify", "reach the service manager at NOTIFY_SOCKET")     \
+    X(STEP_NAME, "name", "have others find the run by the name")                \
+    X(STEP_CONTROL_FD, "control-fd", "take requests from descriptor")           \
     X(STEP_OUTCOME, "outcome", "write the outcome to")                          \
     X(STEP_COMMAND, "command", "prepare the command")                           \
     X(STEP_SIGNALS, "signals", "take over signals")                             \
@@ -82,6 +84,8 @@ struct failure {
 bool step_fault(enum step step);
 bool fault_lacks(const char *call); /* as if the kernel had no such thing: PYJAIL_FAULT_LACKS */
 void step_fault_select(char **envp);
+enum step step_fault_of_commands(void); /* PYJAIL_FAULT_COMMAND_STEP: for further commands alone */
+void step_fault_take(enum step step);
 #else
 static inline bool step_fault(enum step step)
 {
@@ -96,6 +100,14 @@ static inline bool fault_lacks(const char *call)
 static inline void step_fault_select(char **envp)
 {
     (void)envp;
+}
+static inline enum step step_fault_of_commands(void)
+{
+    return STEP_NONE;
+}
+static inline void step_fault_take(enum step step)
+{
+    (void)step;
 }
 #endif
 

@@ -1,6 +1,6 @@
 /* The supervisor's wait: for the end of init, for the clock, for signals to pass on. */
 #include "audit.h"
-#include "run.h"
+#include "supervise.h"
 #include <asm/signal.h>
 #include <linux/poll.h>
 #include <linux/resource.h>
@@ -9,34 +9,21 @@
 #include <linux/time_types.h>
 #include <linux/wait.h>
 
-#define NEVER INT64_MAX
 #define LAST_WORDS_US 1000000 /* between an end by force and ours: to report, to pass on the rest of the output */
+#define REGISTER_AFTER_US 100000 /* of those that end before, nobody would learn */
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
-enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_LIVES };
-
-struct watch {
-    struct run *run;
-    struct verdict *verdict;
-    int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
-    int64_t leave_at; /* whoever has not taken the output by then does not get it */
-    int oom_event, oom_looks;
-    bool ended;   /* init, and so all of the jail */
-    bool silent;  /* init has closed its end */
-    bool speechless; /* nobody is left who could make a call */
-    bool started; /* the payload runs, or never will */
-    bool stopping; /* asked to by the terminal, and not to go on since */
-};
+enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_REQUESTS };
 
 static void order(struct watch *w, int signal, enum whom whom)
 {
-    struct order o = {signal, whom};
+    struct order o = {signal, whom, 0};
     /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
     channel_send(w->run->control[0], &o, sizeof o, NULL, 0);
 }
 
-static void kill_all(struct watch *w)
+void kill_all(struct watch *w)
 {
     SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
     cgroups_kill(w->run);
@@ -56,7 +43,7 @@ static void blame(struct watch *w, enum cause cause)
 }
 
 /* Init does it, which reaps them and tells how the payload ended; if it cannot, it goes the same way. */
-static void end_now(struct watch *w, enum cause cause)
+void end_now(struct watch *w, enum cause cause)
 {
     blame(w, cause);
     if (w->leave_at != NEVER)
@@ -127,6 +114,20 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
     }
 }
 
+/* By request. The supervisor goes on, whatever the jail does. */
+bool signal_jail(struct watch *w, int signal)
+{
+    if (w->ended || w->verdict->known)
+        return false;
+    if (signal == SIGKILL)
+        kill_all(w);
+    else if (signal == SIGTSTP || signal == SIGSTOP)
+        order(w, SIGSTOP, EVERYONE);
+    else
+        pass_on(w, signal, false);
+    return true;
+}
+
 static void take_signals(struct watch *w)
 {
     struct signalfd_siginfo info;
@@ -137,39 +138,13 @@ static void take_signals(struct watch *w)
             pass_on(w, (int)info.ssi_signo, info.ssi_code == FROM_KERNEL);
 }
 
-/* Memory has run out. The kernel says so before it has found whom to end, if anybody: look until it has. */
-static void check_memory(struct watch *w)
-{
-    int64_t kills = cgroups_oom_kills(w->run);
-    if (kills > 0) {
-        end_now(w, BY_MEMORY);
-    } else if (kills == 0 && --w->oom_looks > 0) {
-        w->oom_at = clock_us() + 1000;
-        return;
-    }
-    w->oom_at = NEVER;
-}
-
-static void hear_memory(struct watch *w)
-{
-    uint64_t count;
-    sys_read(w->oom_event, &count, sizeof count);
-    w->oom_looks = 100;
-    check_memory(w);
-}
-
-/* From when the payload runs, and whatever it has done to its memory already. */
-static int watch_memory(struct watch *w)
-{
-    w->oom_event = cgroups_oom_event(w->run);
-    if (w->oom_event >= 0)
-        check_memory(w);
-    return w->oom_event;
-}
-
 static void check_clock(struct watch *w)
 {
     int64_t now = clock_us();
+    if (now >= w->register_at) {
+        w->register_at = NEVER;
+        registry_enter(w->run);
+    }
     if (now >= w->kill_at)
         kill_all(w);
     if (now >= w->oom_at)
@@ -197,6 +172,7 @@ static void check_clock(struct watch *w)
 static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
 {
     int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, earlier(w->oom_at, w->kill_at)));
+    next = earlier(next, w->register_at);
     if (w->ended)
         next = earlier(next, w->leave_at);
     if (next == NEVER)
@@ -206,16 +182,6 @@ static struct __kernel_timespec *until(const struct watch *w, struct __kernel_ti
     t->tv_sec = left / 1000000;
     t->tv_nsec = left % 1000000 * 1000;
     return t;
-}
-
-/* The caller has ended, or wants the jail to: without any grace, and told by one sign alone. */
-static void watch_lives(struct watch *w, struct pollfd *lives)
-{
-    for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
-        if (lives[i].fd >= 0 && lives[i].revents) {
-            lives[i].fd = -1; /* it would wake us forever */
-            kill_all(w);
-        }
 }
 
 static int64_t microseconds(const struct __kernel_old_timeval *t)
@@ -240,16 +206,23 @@ static void hear_init(struct watch *w)
         } else if (said.kind == PARCEL_FAREWELL) {
             w->verdict->known = true;
             w->verdict->wait_status = said.wait_status;
+            event_exited(w->run, said.wait_status);
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
             cgroups_read(w->run, w->verdict);
             cgroups_remove(w->run, true);
-        } else if (said.kind == PARCEL_STOPPED && w->stopping) {
-            stop_ourselves(w);
+            if (w->verdict->oom_kills > 0)
+                event_tell(w->run, "oom", "");
+        } else if (said.kind == PARCEL_STOPPED) {
+            event_tell(w->run, "stopped", "");
+            if (w->stopping)
+                stop_ourselves(w);
         } else if (said.kind == PARCEL_PTY) {
             if (!pty_take(w->run, fds, count, &w->verdict->failure))
                 kill_all(w);
             else if (may_run(w->run))
                 say_go(w->run, false, NULL, 0);
+        } else if (said.kind == PARCEL_COMMAND_FAILED || said.kind == PARCEL_COMMAND_ENDED) {
+            requests_hear_command(w->run, &said);
         } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
             w->run->listener = fds[0];
             w->run->payload = said.payload;
@@ -310,37 +283,61 @@ static int64_t after(const struct run *run, int64_t milliseconds)
     return milliseconds == UNSET ? NEVER : run->start_us + milliseconds * 1000;
 }
 
+static void start_clocks(struct watch *w)
+{
+    w->timeout_at = after(w->run, w->run->plan->timeout_ms);
+    w->idle_at = after(w->run, w->run->plan->idle_ms);
+    w->cpu_at = w->run->plan->cpu_ms == UNSET ? NEVER : 0;
+}
+
+/* What was taken until now, of time and of CPU time, has not been. */
+void restart_clocks(struct watch *w)
+{
+    struct usage u;
+    usage_read(w->run, &u);
+    w->run->base_user_us = u.user_us < 0 ? 0 : u.user_us;
+    w->run->base_system_us = u.system_us < 0 ? 0 : u.system_us;
+    w->run->start_us = clock_us();
+    relay_touch(w->run);
+    cputime_begin(w->run);
+    start_clocks(w);
+}
+
 void supervise(struct run *run, struct verdict *v)
 {
     struct watch w = {.run = run,
                       .verdict = v,
-                      .timeout_at = after(run, run->plan->timeout_ms),
-                      .idle_at = after(run, run->plan->idle_ms),
-                      .cpu_at = run->plan->cpu_ms == UNSET ? NEVER : 0,
+                      .timeout_at = NEVER,
+                      .idle_at = NEVER,
+                      .cpu_at = NEVER,
                       .oom_at = NEVER,
+                      .register_at = run->start_us + REGISTER_AFTER_US,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
                       .oom_event = -1};
-    struct pollfd wait[ON_LIVES + MAX_LIFE_FDS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
+    struct pollfd wait[ON_REQUESTS + MAX_PEERS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
                                                    [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
                                                    [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
                                                    [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
                                                    [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
                                                    [ON_CALLS] = {.fd = -1, .events = POLLIN},
                                                    [ON_MEMORY] = {.fd = -1, .events = POLLIN}};
-    for (unsigned i = 0; i < MAX_LIFE_FDS; i++)
-        wait[ON_LIVES + i] = (struct pollfd){.fd = i < run->plan->life_fd_count ? run->plan->life_fds[i] : -1, .events = POLLIN};
+    if (!run->plan->await_begin)
+        start_clocks(&w);
+    requests_open(run);
     do {
         struct __kernel_timespec t;
+        unsigned peers = requests_watch(wait + ON_REQUESTS, w.started && !w.failed);
         wait[ON_SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
         wait[ON_CALLS].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
             wait[ON_CONTROL].fd = -1;
         if (w.started)
             wait[ON_ERRORS].fd = -1;
-        SYS(__NR_ppoll, wait, COUNT(wait), until(&w, &t), 0, 8);
+        SYS(__NR_ppoll, wait, ON_REQUESTS + peers, until(&w, &t), 0, 8);
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
+            w.failed = wait[ON_ERRORS].revents & POLLIN;
             cputime_begin(run);
             if (!(wait[ON_ERRORS].revents & POLLIN) && v->cause == BY_ITSELF && !v->asked_to_end)
                 manager_ready(run);
@@ -360,7 +357,7 @@ void supervise(struct run *run, struct verdict *v)
         }
         if (wait[ON_SIGNALS].revents)
             take_signals(&w);
-        watch_lives(&w, wait + ON_LIVES);
+        requests_serve(&w, run, wait + ON_REQUESTS, peers);
         if (wait[ON_RELAY].revents)
             hear_relay(&w);
         if (wait[ON_CALLS].revents)

@@ -118,15 +118,20 @@ static uint64_t times_refused(unsigned at)
     return times;
 }
 
-static void name(struct line *l, const struct record *r)
+void call_write(struct line *l, uint32_t arch, uint32_t number)
 {
-    const char *known = is_known(r) ? call_name(r->number) : NULL;
+    const char *known = arch == OWN_ARCH && number < CALLS ? call_name(number) : NULL;
     if (known) {
         line_text(l, known);
         return;
     }
-    line_text(l, r->arch == OWN_ARCH ? "syscall_" : "foreign_");
-    line_number(l, r->number, 10);
+    line_text(l, arch == OWN_ARCH ? "syscall_" : "foreign_");
+    line_number(l, number, 10);
+}
+
+static void name(struct line *l, const struct record *r)
+{
+    call_write(l, r->arch, r->number);
 }
 
 static void quoted_name(struct line *l, const struct record *r)

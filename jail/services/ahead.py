@@ -15,7 +15,7 @@ import time
 import anyio
 from anyio.to_thread import run_sync
 
-from jail.aio import SendStream, process_of
+from jail.aio import AsyncProcess, SendStream
 from jail.errors import JailError
 from jail.keeper import Keeper
 from jail.outcome import Outcome
@@ -159,7 +159,7 @@ class Waiting:
 
     async def begin(self, request: Request) -> Exchange | None:
         """Hand over the request; None where the runner has ended."""
-        process = process_of(self._service.command, self._running, self._ends)
+        process = AsyncProcess._with(self._service.command, self._running, self._ends)
         deadline = self._service.deadline_ms
         exchange = Exchange(process, self._messages, Deadline(process, deadline, self._since))
         asked = SendStream(self._request)

@@ -231,3 +231,25 @@ with jail.Pool(Jail(), 2, runner=jail.runners.{runner}()) as pool:
                              capture_output=True)
 answer(outs=outs, out=out.decode().strip(), cancelled=scope.cancelled_caught, left=left_over())
 """) == {"outs": ["x"] * 5, "out": "y", "cancelled": True, "left": None}
+
+
+def test_usage_and_events(found: Any) -> None:
+    assert found("""
+words = ["/bin/sh", "-c", "echo ready; read line; exit 3"]
+async with await jail.start_async(words, stdin=PIPE, stdout=PIPE) as process:
+    await process.stdout.receive()
+    stats, codes = [], []
+    async def ask():
+        stats.append(await process.stats())
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        group.start_soon(ask)
+    async for event in process.events():
+        await process.stdin.aclose()
+        codes.append([event.kind, event.exit_code])
+try:
+    await process.stats()
+except ProcessLookupError:
+    gone = True
+answer(stats=[one.wall_seconds > 0 for one in stats], codes=codes, gone=gone)
+""") == {"stats": [True, True], "codes": [["started", None], ["exited", 3]], "gone": True}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -160,19 +161,26 @@ def watching(scripts: Scripts, *lines: str) -> bytes:
 
 
 def test_any_of_two_signs_ends_the_jail(scripts: Scripts, place: Path) -> None:
-    """A pipe that is closed, or written to: for callers that are not the library."""
-    for act in ("close", "write"):
+    """A pipe that is closed, or written to; a socket for requests that is closed."""
+    for act in ("close", "write", "hang up"):
         ends = [os.pipe(), os.pipe()]
-        readers = [os.dup2(ends[0][0], 1001), os.dup2(ends[1][0], 1002)]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        readers = [os.dup2(theirs.fileno(), 1001), os.dup2(ends[1][0], 1002)]
+        theirs.close()
         passed = os.dup2(ends[0][0], 1000)
-        (place / "plan").write_bytes(watching(scripts, "life-fd 1001", "life-fd 1002"))
+        (place / "plan").write_bytes(watching(scripts, "control-fd 1001", "life-fd 1002"))
         given = [passed, *readers]
         with scripts.launcher.popen(
             "run", str(place / "plan"), program=scripts.launcher.installation.jailer, pass_fds=given
         ) as jailer:
-            os.close(ends[1][1]) if act == "close" else os.write(ends[1][1], b"x")
+            os.close(1001)
+            if act == "hang up":
+                ours.close()
+            else:
+                os.close(ends[1][1]) if act == "close" else os.write(ends[1][1], b"x")
             assert jailer.wait() == 137
-        for number in {*readers, passed, ends[0][0], ends[0][1], ends[1][0]}:
+        ours.close()
+        for number in {readers[1], passed, ends[0][0], ends[0][1], ends[1][0]}:
             os.close(number)
 
 
@@ -181,6 +189,7 @@ def test_any_of_two_signs_ends_the_jail(scripts: Scripts, place: Path) -> None:
     [
         ("life-fd 1003", b"cannot watch descriptor 1003: bad file descriptor"),
         ("life-fd 1000", b"cannot watch descriptor 1000: invalid argument"),
+        ("control-fd 1000", b"cannot take requests from descriptor 1000: invalid argument"),
     ],
 )
 def test_signs_that_cannot_be_watched(scripts: Scripts, place: Path, line: str, words: bytes) -> None:

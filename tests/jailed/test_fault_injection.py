@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -45,10 +46,14 @@ def attempt(
         plan = pyjail.run("plan", *options, "--", "/usr/bin/touch", "/data/marker")
         assert plan.returncode == 0, plan.stderr
         life, end = os.pipe()
-        more_lines = b"\nlife-fd %d\nnotify\nlisten-fds\nend\n" % life
-        (place / "plan").write_bytes(plan.stdout.replace(b"\nend\n", more_lines))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ends = b"\nlife-fd %d\ncontrol-fd %d\nname attempt" % (life, theirs.fileno())
+        ends += b"\nnotify\nlisten-fds\nend\n"
+        (place / "plan").write_bytes(plan.stdout.replace(b"\nend\n", ends))
         fault = {"PYJAIL_FAULT_STEP": step}
-        result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=[number, life])
+        given = [number, life, theirs.fileno()]
+        result = pyjail.run("run", str(place / "plan"), program=faulty, env=fault, pass_fds=given)
+        ours.close(), theirs.close()
         os.close(life)
         os.close(end)
     text = outcome.read_text() if outcome.exists() else ""

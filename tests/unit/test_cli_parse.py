@@ -103,7 +103,7 @@ def test_options_may_follow_words_that_are_no_command() -> None:
     assert parsed.words == ["p.json", "-x"]
     assert parse(COMMANDS["seccomp show"], ["-"]).words == ["-"]
     assert [command.name for command in COMMANDS.values() if command.runs] == [
-        "run", "shell", "plan", "compile", "learn"]  # fmt: skip
+        "run", "shell", "plan", "compile", "learn", "exec"]  # fmt: skip
 
 
 def test_short_forms() -> None:

@@ -232,7 +232,7 @@ SAMPLES = {
     "outcome": "/o",
     "outcome-fd": "9",
 }
-NOT_THE_JAILS = ("config", "no-cache", "stats", "notify", "listen-fds")  # what run.py and the cache read
+NOT_THE_JAILS = ("config", "no-cache", "stats", "name", "notify", "listen-fds")  # read by run.py, the cache
 
 
 @pytest.mark.parametrize(

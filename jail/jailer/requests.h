@@ -1,0 +1,55 @@
+/* What may be asked of a supervisor while its jail runs, and what it tells: docs/plan.md. */
+#ifndef PYJAIL_REQUESTS_H
+#define PYJAIL_REQUESTS_H
+
+#include "run.h"
+#include "text.h"
+#include <linux/poll.h>
+#include <linux/seccomp.h>
+
+#define MAX_PEERS 32
+
+struct watch;
+
+/* requests.c: the connections on which requests come. */
+void requests_open(const struct run *run);                  /* the caller's, if the plan names it */
+unsigned requests_watch(struct pollfd *wait, bool started); /* what to wait for; how many, at most MAX_PEERS */
+void requests_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
+void requests_hear_command(const struct run *run, const struct parcel *said);
+
+/* To all who have asked for events; `more` are further members of the object, each behind a comma. */
+void event_tell(const struct run *run, const char *name, const char *more);
+void event_exited(const struct run *run, int wait_status);
+void event_denied(const struct run *run, const struct seccomp_data *call);
+
+void requests_listen(int socket);
+
+/* registry.c: where others find the run; the descriptor of a connection, or -errno */
+bool registry_enter_named(struct run *run, struct failure *f); /* at the start, if the plan has a name */
+void registry_enter(const struct run *run);
+void registry_leave(void);
+const char *registry_name(void);
+int registry_accept(int listener);
+
+/* usage.c: since the run's clocks were started; -1 for what nothing measures here. */
+struct usage {
+    int64_t user_us, system_us, memory, peak_memory, pids, pids_peak;
+};
+void usage_read(const struct run *run, struct usage *u);
+void usage_write(struct line *l, const struct run *run);
+
+/* supervise.c: what a request does to the run. */
+void kill_all(struct watch *w);
+bool signal_jail(struct watch *w, int signal); /* false if it has ended */
+void restart_clocks(struct watch *w);
+
+/* outcome.c: of a further command */
+struct ended {
+    const char *command; /* its first word */
+    struct failure failure;
+    int wait_status;
+    int64_t wall_us, user_us, system_us;
+};
+void outcome_of_command(struct line *l, const struct run *run, const struct ended *e);
+
+#endif

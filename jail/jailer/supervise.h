@@ -1,0 +1,33 @@
+/* What the supervisor knows while it waits, for the parts that it is made of. */
+#ifndef PYJAIL_SUPERVISE_H
+#define PYJAIL_SUPERVISE_H
+
+#include "requests.h"
+#include "run.h"
+
+#define NEVER INT64_MAX
+
+struct watch {
+    struct run *run;
+    struct verdict *verdict;
+    int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
+    int64_t register_at;
+    int64_t leave_at; /* whoever has not taken the output by then does not get it */
+    int oom_event, oom_looks;
+    bool ended;   /* init, and so all of the jail */
+    bool silent;  /* init has closed its end */
+    bool speechless; /* nobody is left who could make a call */
+    bool started; /* the payload runs, or never will */
+    bool failed;  /* it never will */
+    bool stopping; /* asked to by the terminal, and not to go on since */
+};
+
+/* supervise.c */
+void end_now(struct watch *w, enum cause cause);
+
+/* memory.c: the end of memory, which the kernel tells in version 1 */
+void check_memory(struct watch *w);
+void hear_memory(struct watch *w);
+int watch_memory(struct watch *w);
+
+#endif
