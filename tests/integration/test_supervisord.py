@@ -103,6 +103,8 @@ def test_a_stop_ends_the_whole_jail(pyjail, place, compiled, stop):
     try:
         with Supervisor(pyjail, place, {"stays": settings}) as supervisor:
             assert os.read(reader, 3) == b"up\n"
+            watched = int(supervisor.control("pid", "stays"))
+            assert os.readlink(f"/proc/{watched}/exe") == str(pyjail.installation.jailer)
             held = hold(descendants(supervisor.process.pid))
             assert len(held) >= 4
             supervisor.control("stop", "stays")
