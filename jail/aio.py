@@ -296,13 +296,14 @@ async def start_async(
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
     env: Mapping[str, str] | None = None,
+    code: str | bytes | None = None,
 ) -> AsyncProcess:
     """Start a command in a jail; as `start`, with streams of bytes. Use it so that nothing is left running:
 
     async with await jail.start_async(["cat"], stdin=PIPE, stdout=PIPE) as process: ...
     """
     await checkpoint()
-    wanted = Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {})
+    wanted = Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {}, code)
     return AsyncProcess._with(argv, *await _begin(beginning(jail, wanted)))
 
 
@@ -316,6 +317,7 @@ async def run_async(
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
     env: Mapping[str, str] | None = None,
+    code: str | bytes | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -330,7 +332,14 @@ async def run_async(
     data = encoded(input, form)
     stdin, stdout, stderr = checked_streams(stdin, input, stdout, stderr, capture_output)
     async with await start_async(
-        argv, jail=jail, stdin=stdin, stdout=stdout, stderr=stderr, descriptors=descriptors, env=env
+        argv,
+        jail=jail,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        descriptors=descriptors,
+        env=env,
+        code=code,
     ) as process:
         found = await process.communicate(data, max_output=max_output)
         out, err = [None if part is None else decoded(part, form) for part in found]

@@ -21,8 +21,7 @@ class Executor(futures.Executor):
     many as processors) at a time.
 
     What the command writes is captured unless `stdout` and `stderr` say something else. A jail that runs is
-    not ended by `Future.cancel`: give it `Limits.timeout`, or `timeout`. `jail` may be a Pool; functions need
-    one without a runner.
+    not ended by `Future.cancel`: give it `Limits.timeout`, or `timeout`. `jail` may be a Pool.
     """
 
     def __init__(self, jail: Jail | Place | None = None, max_workers: int | None = None) -> None:
@@ -82,6 +81,10 @@ class _Watched:
 
     def __init__(self, executor: Executor, jail: Jail | Place | None) -> None:
         self._executor, self._jail = executor, jail
+
+    @property
+    def runner(self) -> object:
+        return getattr(self._jail, "runner", None)
 
     def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         begun = yield from beginning(self._jail, wanted)

@@ -14,6 +14,7 @@ class StartAsync(TypedDict, total=False):
     stderr: Stream
     descriptors: Mapping[int, int | HasFileno] | None
     env: Mapping[str, str] | None
+    code: str | bytes | None
 
 
 class Start(StartAsync, total=False):

@@ -70,33 +70,25 @@ class Pool:
         """Wait until all `size` of them do; False after `timeout` seconds."""
         return self._source.wait_ready(timeout)
 
-    def run(
-        self, argv: Sequence[str | bytes], *, code: str | bytes | None = None, **options: Unpack[Run]
-    ) -> Outcome:
+    def run(self, argv: Sequence[str | bytes], **options: Unpack[Run]) -> Outcome:
         """As `jail.run`, with its options but `jail`."""
-        return run(argv, jail=_In(self, code), **options)
+        return run(argv, jail=self, **options)
 
-    def start(
-        self, argv: Sequence[str | bytes], *, code: str | bytes | None = None, **options: Unpack[Start]
-    ) -> Process:
+    def start(self, argv: Sequence[str | bytes], **options: Unpack[Start]) -> Process:
         """As `jail.start`, with its options but `jail`."""
-        return start(argv, jail=_In(self, code), **options)
+        return start(argv, jail=self, **options)
 
-    async def run_async(
-        self, argv: Sequence[str | bytes], *, code: str | bytes | None = None, **options: Unpack[RunAsync]
-    ) -> Outcome:
+    async def run_async(self, argv: Sequence[str | bytes], **options: Unpack[RunAsync]) -> Outcome:
         """As `jail.run_async`, with its options but `jail`."""
         from jail.aio import run_async
 
-        return await run_async(argv, jail=_In(self, code), **options)
+        return await run_async(argv, jail=self, **options)
 
-    async def start_async(
-        self, argv: Sequence[str | bytes], *, code: str | bytes | None = None, **options: Unpack[StartAsync]
-    ) -> AsyncProcess:
+    async def start_async(self, argv: Sequence[str | bytes], **options: Unpack[StartAsync]) -> AsyncProcess:
         """As `jail.start_async`, with its options but `jail`."""
         from jail.aio import start_async
 
-        return await start_async(argv, jail=_In(self, code), **options)
+        return await start_async(argv, jail=self, **options)
 
     def close(self) -> None:
         """End the jails that wait; those that were taken go on. Later calls are refused."""
@@ -121,11 +113,11 @@ class Pool:
         what = f" of {self.runner.name}" if self.runner else ""
         return f"<Pool{what}: {'closed' if self._closed else f'{self.ready} ready'}>"
 
-    def beginning(self, wanted: Wanted, code: str | bytes | None = None) -> Generator[Wait, None, Begun]:
+    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         """See started.Place."""
         if self._closed:
             raise SpecError("the pool is closed", "pool")
-        return (yield from self._source.beginning(wanted, code))
+        return (yield from self._source.beginning(wanted))
 
 
 class _Plain:
@@ -142,10 +134,8 @@ class _Plain:
         self._keep()
         return self.ready >= self._size
 
-    def beginning(self, wanted: Wanted, code: str | bytes | None) -> Generator[Wait, None, Begun]:
+    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         """See started.Place."""
-        if code is not None:
-            raise SpecError("without a runner a pool runs commands; make it with runner=…", "code")
         self._keep()
         yield from ()
         return begin_new(self._jail, wanted)
@@ -162,13 +152,3 @@ class _Plain:
             self.close()
             self.ready = spawn.launcher.keep(now[1], self._size)
             self._kept = now
-
-
-class _In:
-    """A pool and the text of the program that is to run in it."""
-
-    def __init__(self, pool: Pool, code: str | bytes | None) -> None:
-        self._pool, self._code = pool, code
-
-    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
-        return self._pool.beginning(wanted, self._code)

@@ -208,6 +208,7 @@ def start(
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
     env: Mapping[str, str] | None = None,
+    code: str | bytes | None = None,
     text: bool = False,
     encoding: str | None = None,
     errors: str | None = None,
@@ -217,8 +218,9 @@ def start(
     `argv` is the command, looked up in the jail's PATH, and its arguments. `jail` is a Jail or a Pool, the
     default jail if left out. The streams are None for the caller's own, PIPE, DEVNULL, a descriptor or an
     open file or socket; STDOUT as stderr. `descriptors` are files, sockets or descriptors that the command
-    gets besides, by their number there, from 3 on; `env` are variables of this run besides the jail's. With
-    `text`, `encoding` (UTF-8) or `errors` (`replace`) the pipes are text.
+    gets besides, by their number there, from 3 on; `env` are variables of this run besides the jail's. `code`
+    is the text of a program, for a Pool that has a runner. With `text`, `encoding` (UTF-8) or `errors`
+    (`replace`) the pipes are text.
 
     The jail ends with this process, however that ends.
 
@@ -227,7 +229,7 @@ def start(
     be executed is an outcome with exit code 126 or 127.
     """
     form = text_form(text, encoding, errors)
-    running, ends = begin(jail, Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {}))
+    running, ends = begin(jail, Wanted(argv, (stdin, stdout, stderr), descriptors or {}, env or {}, code))
     return Process._with(argv, running, ends, form)
 
 
@@ -241,6 +243,7 @@ def run(
     stderr: Stream = None,
     descriptors: Mapping[int, int | HasFileno] | None = None,
     env: Mapping[str, str] | None = None,
+    code: str | bytes | None = None,
     capture_output: bool = False,
     text: bool = False,
     encoding: str | None = None,
@@ -269,6 +272,7 @@ def run(
         stderr=stderr,
         descriptors=descriptors,
         env=env,
+        code=code,
         text=text,
         encoding=encoding,
         errors=errors,

@@ -52,9 +52,9 @@ def call(
     """Run a function in a jail and return what it returned, as JSON has it: tuples become lists.
 
     The function is sent as its source and must stand alone: written with `def` in a file, without variables
-    of a function around it; of its module's names it may use imported modules, which are imported there
-    anew. The arguments are pickled, by classes that `python`, an interpreter inside the jail, can import.
-    What it prints goes to `stderr`. `timeout` is as in `run`.
+    of a function around it; of its module's names it may use imported modules, which are imported there anew.
+    The arguments are pickled, by classes that `python`, an interpreter inside the jail (in a Pool with a
+    runner, the one that waits there), can import. What it prints goes to `stderr`. `timeout` is as in `run`.
 
     Raises RemoteError where the function raised, or its result is no JSON; PayloadFailed where the jail did
     not come to an end of its own (limits, signals, more than `max_result` bytes); SpecError for a function or
@@ -65,11 +65,26 @@ def call(
         data = pickle.dumps((source, name, pickle.dumps(args)))
     except Exception as error:  # whatever the arguments' own code raises
         raise SpecError(f"the arguments cannot be pickled: {error}", "call") from error
-    command = [python, "-I", "-c", INSIDE]
+    warm = runner_of(jail) is not None
     outcome = run(
-        command, jail=jail, input=data, stdout=PIPE, stderr=stderr, timeout=timeout, max_output=max_result
+        ["call"] if warm else [python, "-I", "-c", INSIDE],
+        code=INSIDE if warm else None,
+        jail=jail,
+        input=data,
+        stdout=PIPE,
+        stderr=stderr,
+        timeout=timeout,
+        max_output=max_result,
     )
     return result_of(outcome.check().stdout)
+
+
+def runner_of(jail: Jail | Place | None) -> object:
+    """The pool's runner, if there is one: Python waits already. Raises SpecError for another."""
+    runner = getattr(jail, "runner", None)
+    if runner is not None and runner.name != "python":
+        raise SpecError(f"a function needs jail.runners.python, not a pool of {runner.name!r}", "call")
+    return runner
 
 
 def source_of(func: Callable[..., Any]) -> tuple[str, str]:

@@ -155,7 +155,7 @@ class Serving:
                 try:
                     with theirs:
                         self._ask(head, (memory, theirs.fileno(), *more))
-                    answer, found, _, _ = socket.recv_fds(ours, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
+                    answer, found = _received(ours)
                     if answer:
                         number, error = ANSWER.unpack(answer)
                         if error:
@@ -247,6 +247,14 @@ class _Run:
         os.close(self._outcome)
         os.close(self.pidfd)
         self.pidfd = -1
+
+
+def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """An answer and its descriptor, which no other child of this process gets: socket.recv_fds of Python 3.11
+    does not pass its flags on."""
+    size = socket.CMSG_LEN(struct.calcsize("=i"))
+    answer, given, _, _ = connection.recvmsg(ANSWER.size, size, socket.MSG_CMSG_CLOEXEC)
+    return answer, [struct.unpack_from("=i", data)[0] for _, _, data in given]
 
 
 def _keep_head(count: int | None) -> bytes:

@@ -139,13 +139,14 @@ class Started:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What a command is to have, besides its jail: its words, streams, descriptors by their number there, and
-    variables."""
+    """What a command is to have, besides its jail: its words, streams, descriptors by their number there,
+    variables, and the text of a program where the words are a program's."""
 
     argv: Sequence[str | bytes]
     streams: tuple[Stream, Stream, Stream]
     descriptors: Mapping[int, int | HasFileno]
     env: Mapping[str, str]
+    code: str | bytes | None = None
 
 
 Begun = tuple[spawn.Running, Ends]
@@ -188,6 +189,8 @@ def beginning(jail: Jail | Place | None, wanted: Wanted) -> Generator[Wait, None
 
 def begin_new(jail: Jail, wanted: Wanted) -> Begun:
     """Start a jail that is made for it."""
+    if wanted.code is not None:
+        raise SpecError("only a Pool with a runner runs the text of a program; others run commands", "code")
     more = all_passed(jail, wanted)
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))

@@ -64,11 +64,11 @@ class Warm:
     def close(self) -> None:
         self._keeper.close()
 
-    def beginning(self, wanted: Wanted, code: str | bytes | None) -> Generator[Wait, None, Begun]:
+    def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         """See started.Place."""
         check_env(tuple(wanted.env.items()))
         try:
-            return (yield from self._beginning(wanted, Job(wanted.argv, wanted.env, code)))
+            return (yield from self._beginning(wanted, Job(wanted.argv, wanted.env, wanted.code)))
         finally:
             self._keeper.refill(HEAD_START)
 

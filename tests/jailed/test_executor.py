@@ -162,3 +162,14 @@ os.read(reader, 1)
 executor.shutdown(cancel_futures=True)
 answer(runs=runs.result().status, call=type(call.exception()).__name__, waits=waits.cancelled())
 """) == {"runs": "killed", "call": "PayloadFailed", "waits": True}
+
+
+def test_an_executor_of_a_pool(found: Any) -> None:
+    assert found("""
+with jail.Pool(runner=jail.runners.python()) as pool, jail.Executor(pool) as executor:
+    sums = list(executor.map(f.add, range(4), range(4)))
+    program = executor.submit(["name", "a"], code="import sys; print(sys.argv)", text=True).result().stdout
+with jail.Pool(runner=jail.runners.node()) as pool:
+    node = attempt(f.add, 1, jail=pool)[0]
+answer(sums=sums, program=program, node=node, jail=attempt(f.add, 1, jail=5)[0])
+""") == {"sums": [0, 2, 4, 6], "program": "['name', 'a']\n", "node": "SpecError", "jail": "SpecError"}

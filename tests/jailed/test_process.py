@@ -431,3 +431,15 @@ answer(before=before[0], after=after[0], grown=after[1] - before[1])
 """, timeout=170)
     assert found["before"] == found["after"]
     assert found["grown"] < 1024  # KiB
+
+
+def test_other_children_get_nothing_of_it(scripts: Scripts) -> None:
+    """Neither the ends of its pipes nor what it is watched by."""
+    assert scripts.answer("""
+def inherited():
+    numbers = map(int, os.listdir("/proc/self/fd"))
+    return [n for n in numbers if os.path.exists(f"/proc/self/fd/{n}") and os.get_inheritable(n)]
+before = inherited()
+with jail.start(["/bin/cat"], stdin=PIPE, stdout=PIPE) as process:
+    answer(same=inherited() == before, watched=os.get_inheritable(process.pidfd))
+""") == {"same": True, "watched": False}
