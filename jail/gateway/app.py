@@ -115,6 +115,8 @@ class Gateway:
                 head_only=scope["method"] == "HEAD",
             )
             await turn.take(site.open(service, request), scope["state"]["connection"].gone.wait())
+        # Only now: who has seen the end may come again, and finds its place free.
+        await reply.finish()
 
     def _service(self, site: Site, method: str) -> Service:
         """The service, if it can be run and answers the method. Raises Problem."""

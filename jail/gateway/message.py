@@ -86,7 +86,7 @@ class Reply:
         self.stall = stall
         self.entry = entry
         self.fields: Headers = [(b"x-request-id", entry.id.encode())]
-        self.started = self.complete = False
+        self.started = False
         self.left: int | None = None
 
     async def start(self, status: int, fields: Headers, length: int | None = None) -> None:
@@ -115,7 +115,6 @@ class Reply:
         if self.left:
             raise Broken("the service sent less than its Content-Length says")
         await self._give({"type": "http.response.body", "body": b"", "more_body": False})
-        self.complete = True
 
     async def problem(self, problem: Problem, accept: str) -> None:
         """The whole response."""

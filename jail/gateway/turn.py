@@ -38,10 +38,11 @@ class Turn:
         self.sandboxed = sandboxed
         self.head_only = head_only
         self._end: Exception | None = None
+        self._done = False
 
     async def take(self, opening: Awaitable[Exchange], gone: Awaitable[object]) -> None:
-        """Have the service answer; `gone` comes back when the client is. Raises Problem, Broken, Gone; the
-        jail is gone then."""
+        """Have the service answer, up to the end of the response, which is the caller's to say; `gone` comes
+        back when the client is. Raises Problem, Broken, Gone; the jail is gone either way."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, gone, group)
             try:
@@ -72,8 +73,8 @@ class Turn:
                     self.entry.error = f"{said.name}: {said.message}"[:MAX_TEXT]
 
     def _stop(self, end: Exception, group: TaskGroup) -> None:
-        """The first reason counts, and none after a whole response."""
-        if not self.reply.complete:
+        """The first reason counts, and none when all that there is has been sent."""
+        if not self._done:
             self._end = self._end or end
         group.cancel_scope.cancel()
 
@@ -123,7 +124,7 @@ class Turn:
             await self._start(head)
         if self.head_only:
             self.reply.left = None
-        await self.reply.finish()
+        self._done = True
 
     async def _start(self, head: Head) -> None:
         fields, length = response_head(head, self.prefix, self.sandboxed)
