@@ -127,10 +127,10 @@ class Serving:
 
         Raises LaunchError.
         """
-        if count is None:
+        with self._lock:
             self._kept.pop(plan, None)
-        else:
-            self._kept[plan] = count
+            if count is not None:
+                self._kept[plan] = count
         try:
             ready, _, life = self._asked(_keep_head(count), plan, ())
         except OSError as error:

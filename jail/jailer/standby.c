@@ -111,13 +111,14 @@ static bool wait_for_request(struct run *run, struct asked *a)
                             {.fd = run->handover[0], .events = POLLIN},
                             {.fd = standby.caller, .events = POLLIN},
                             {.fd = run->init, .events = POLLIN},
-                            {.fd = run->errors[0], .events = POLLIN}};
+                            {.fd = run->errors[0], .events = POLLIN},
+                            {.fd = standby.mounts, .events = POLLPRI}}; /* and hold on to none that the host gives up */
     for (;;) {
         struct parcel said;
         int fds[CHANNEL_FDS];
         unsigned count;
         SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
-        if (wait[2].revents || wait[3].revents || wait[4].revents)
+        if (wait[2].revents || wait[3].revents || wait[4].revents || wait[5].revents)
             return false;
         if (wait[0].revents)
             return request_receive(standby.channel, a) > 0;
