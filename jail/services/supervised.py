@@ -29,6 +29,9 @@ from jail.streams import PIPE
 
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # the jailer gets these itself
+ENDING = (signal.SIGTERM, signal.SIGHUP, *FROM_TERMINAL)
+GLANCE = 200
+"""Milliseconds between looks at whether somebody has asked for the end."""
 
 Form = Callable[[Message | None], Mapping[str, Any] | None]
 """A message as the protocol has it, or None where it has none. None is the end."""
@@ -87,6 +90,9 @@ class Teller:
         self._form = form
         self._reader = MessageReader()
         self._part = b""
+        self.hasty = False
+        """Somebody has asked for the end: who does not read is not waited for any more."""
+        self._mute = False
 
     def take_messages(self, data: bytes) -> bool:
         """What came on descriptor 3, b"" for its end; whether more is wanted. Errors wait for the outcome,
@@ -108,26 +114,34 @@ class Teller:
             if b"{" in line:  # only the supervisor writes JSON
                 self.tell(Log(line.decode("utf-8", "replace"), "stderr"))
             else:
-                write(line + b"\n")
+                self._write(line + b"\n")
         return bool(data)
 
     def tell(self, message: Message | None) -> None:
         """One line; None is the end."""
         told = self._form(message)
         if told is not None:
-            write(json.dumps(told, separators=(",", ":")).encode() + b"\n")
+            self._write(json.dumps(told, separators=(",", ":")).encode() + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        """To stderr. That nobody reads it does not end the service. No write is larger than what a pipe takes
+        at once where it takes anything, so that only the poll waits."""
+        room = select.poll()
+        room.register(2, select.POLLOUT)
+        while data and not self._mute:
+            if room.poll(GLANCE):
+                data = data[_written(data[: select.PIPE_BUF]) :]
+            else:
+                self._mute = self.hasty  # and nothing more, after half a line
 
 
-def write(data: bytes) -> None:
-    """To stderr. That nobody reads it does not end the service."""
+def _written(data: bytes) -> int:
     try:
-        while data:
-            data = data[os.write(2, data) :]
+        return os.write(2, data)
     except BlockingIOError:
-        select.select([], [2], [])
-        write(data)
-    except OSError:
-        pass
+        return 0
+    except OSError:  # nobody is there to read it
+        return len(data)
 
 
 def _run(service: Service, request: Request, teller: Teller) -> Outcome:
@@ -146,7 +160,7 @@ def _run(service: Service, request: Request, teller: Teller) -> Outcome:
         finally:
             for descriptor in descriptors.values():
                 os.close(descriptor)
-        with process, passing_signals(process):
+        with process, passing_signals(process, teller):
             assert process.stderr is not None
             _pass_on({messages: teller.take_messages, process.stderr: teller.take_log}, process.pidfd)
             return process.wait()
@@ -185,14 +199,15 @@ def _take(descriptor: int, take: Callable[[bytes], bool], *, everything: bool) -
 
 
 @contextmanager
-def passing_signals(process: Process) -> Iterator[None]:
+def passing_signals(process: Process, teller: Teller) -> Iterator[None]:
     """Meanwhile signals are for the service."""
 
     def forward(number: int, _frame: object) -> None:
-        process.send_signal(number)
+        if number not in FROM_TERMINAL:
+            process.send_signal(number)
+        teller.hasty = teller.hasty or number in ENDING
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    before |= {number: signal.signal(number, lambda *_: None) for number in FROM_TERMINAL}
+    before = {number: signal.signal(number, forward) for number in (*FORWARDED, *FROM_TERMINAL)}
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 from typing import Any
 
@@ -68,6 +69,21 @@ def test_all_of_the_body_leaves_before_the_end(ordinary_services: Services, name
         body = first + running.stdout.read()
     assert body == b"x" * LARGE
     assert running.returncode == (100 if name == "throws.js" else 0)
+
+
+@pytest.mark.parametrize("protocol", ["json", "stderr"])
+def test_who_does_not_read_the_log_does_not_keep_the_end_away(services: Services, protocol: str) -> None:
+    """A service that fills stderr, a reader that sleeps, and one TERM."""
+    flood = services.write("flood.sh", "echo up\nwhile :; do echo words; echo '{}'; done >&2")
+    words = ["service", "run", "--protocol", protocol, "--timeout", "1h", flood]
+    reader, writer = os.pipe()
+    with services.pyjail.popen(*words, stdout=-1, stderr=writer) as running:
+        os.close(writer)
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"up\n"
+        running.terminate()
+        assert running.wait(60) == 128 + signal.SIGTERM
+    os.close(reader)
 
 
 ENDLESS = {
