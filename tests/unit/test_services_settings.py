@@ -176,8 +176,8 @@ def test_what_is_no_service(folder: Path) -> None:
 
 
 def test_code_as_text() -> None:
-    service = Service.of_code(b"puts x", "tcl", name="t")
-    assert (service.path, service.code, service.command[-1]) == (None, b"puts x", CODE_INSIDE)
+    service = Service.of_code(b"print 1", "perl", name="t")
+    assert (service.path, service.code, service.command[-1]) == (None, b"print 1", CODE_INSIDE)
     assert not service.jail.mounts
     assert Service.of_code(b"x").command[-2:] == (CODE_INSIDE, "/srv/service.js")
     with pytest.raises(SpecError, match="none of"):
