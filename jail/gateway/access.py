@@ -14,8 +14,9 @@ import secrets
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from jail.gateway.app import COOKIE, header_map
+from jail.gateway.app import header_map
 from jail.gateway.config import Config
+from jail.gateway.head import COOKIE
 from jail.gateway.message import Scope
 
 PROXIED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")

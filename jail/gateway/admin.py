@@ -24,8 +24,9 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from jail.gateway.access import Access
-from jail.gateway.app import COOKIE, Gateway
+from jail.gateway.app import Gateway
 from jail.gateway.catalogue import Site
+from jail.gateway.head import COOKIE
 from jail.gateway.ledger import Entry, Summary
 from jail.gateway.message import Receive, Scope, Send
 from jail.gateway.problem import Problem

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from jail.errors import SpecError
 from jail.gateway.catalogue import Catalogue, Site
 from jail.gateway.config import Config
-from jail.gateway.head import HOP_BY_HOP
+from jail.gateway.head import COOKIE, HOP_BY_HOP
 from jail.gateway.ledger import MAX_TARGET, Entry, Ledger
 from jail.gateway.message import Body, Broken, Gone, Receive, Reply, Scope, Send
 from jail.gateway.params import MAX_FORM, body_params, form_kind, query_params
@@ -24,7 +24,6 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 ADMIN = "/-"
 NEVER = ("CONNECT", "TRACE")
 USUAL = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-COOKIE = "pyjail-admin"
 
 
 class Gateway:

@@ -37,6 +37,9 @@ OF_THE_ORIGIN = frozenset(
 """Fields whose effect is not bounded by the service's own path: they would reach other services and /-/."""
 
 OURS = frozenset(("date", "server", "x-request-id", "content-length", "set-cookie"))
+COOKIE = "pyjail-admin"
+"""The key to /-/, which a service neither gets nor sets: one that answers every path could lock people
+out."""
 DEFAULT_TYPE = b"text/plain; charset=utf-8"
 SANDBOX = b"sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts"
 """A page of a service gets an origin of its own: its scripts are strangers to /-/ and to other services."""
@@ -61,7 +64,7 @@ def response_head(head: Head, prefix: str, sandboxed: bool) -> tuple[Headers, in
     fields += [
         (b"set-cookie", cookie(value, prefix).encode("latin-1"))
         for name, value in head.headers
-        if name == "set-cookie"
+        if name == "set-cookie" and not is_key(value)
     ]
     if head.status not in BODILESS and not any(name == b"content-type" for name, _ in fields):
         fields += [(b"content-type", DEFAULT_TYPE), (b"x-content-type-options", b"nosniff")]
@@ -80,6 +83,11 @@ def body_length(head: Head) -> int | None:
         return None
     text = values.pop()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def is_key(value: str) -> bool:
+    """Whether a cookie would come back as the key to /-/; one without a name comes back as its value."""
+    return value.lstrip(" \t=").partition("=")[0].strip() == COOKIE
 
 
 def cookie(value: str, prefix: str) -> str:

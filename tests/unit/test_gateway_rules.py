@@ -62,6 +62,13 @@ def test_a_cookie_stays_with_its_service(given: str, made: str) -> None:
     assert cookie(given, "/x") == made
 
 
+@pytest.mark.parametrize("given", ["pyjail-admin=x", " pyjail-admin =x; path=/", "=pyjail-admin=x"])
+def test_the_key_to_the_pages_is_not_a_services_to_set(given: str) -> None:
+    fields, _ = response_head(Head(200, (("set-cookie", given), ("set-cookie", "a=pyjail-admin"))), "", True)
+    cookies = [value.partition(b";")[0] for name, value in fields if name == b"set-cookie"]
+    assert cookies == [b"a=pyjail-admin"]
+
+
 def test_parameters() -> None:
     assert query_params(b"a=1&b&a=%C3%A4") == {"a": ["1", "ä"], "b": ""}
     assert [form_kind(kind) for kind in ("Application/JSON; charset=x", "a/b+json", "text/json")] == [
