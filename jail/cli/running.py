@@ -244,6 +244,7 @@ def execute(parsed: Parsed) -> int:
             variable, equals, value = setting.text.partition("=")
             env[variable] = value if equals else os.environ.get(variable, "")
     with find(name) as connection:
+        signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # for the command, and so not before there is one
         ask_for(connection, words, env, Ends(None, None, None))
         try:
             answered(take(connection))
@@ -261,6 +262,7 @@ def wait(connection: socket.socket) -> int:
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     found = take(connection)
     if found is None:
         print("pyjail: the jail has ended, and the command with it", file=sys.stderr)
