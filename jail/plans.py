@@ -51,6 +51,11 @@ def plan_text(jail: Jail) -> bytes:
     return made.text
 
 
+def awaiting_begin(plan: bytes) -> bytes:
+    """The plan of a jail that waits: its time begins with the request `begin`."""
+    return plan.removesuffix(b"end\n") + b"await-begin\nend\n"
+
+
 def _make(jail: Jail) -> tuple[Kept, bool]:
     """The plan, and whether a later change of what it was made from could be seen."""
     from jail.build import build_plan

@@ -17,6 +17,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from jail.errors import LaunchError
 from jail.remote import printable
+from jail.requests import answered, send, take
 from jail.runners import Runner
 from jail.spec import Jail
 from jail.started import Wait, Wanted, begin_new, found
@@ -64,6 +65,7 @@ class Standby:
         self.runner, self.key = runner, key
         self.deadline = time.monotonic() + WARM_UP
         self._ready = self._woken = False
+        self._clocks: socket.socket | None = None
         given = dict(descriptors or {})
         number = next(n for n in range(3, 4 + len(given) + len(jail.pass_fds))
                       if n not in given and n not in jail.pass_fds)
@@ -72,7 +74,8 @@ class Standby:
             self._channel.setblocking(False)
             streams_come = "receive" if receives else "pipes"
             words = (*runner.command, str(number), streams_come, *runner.imports)
-            self.running, self.ends = begin_new(jail, Wanted(words, streams, {**given, number: theirs}, {}))
+            wanted = Wanted(words, streams, {**given, number: theirs}, {})
+            self.running, self.ends = begin_new(jail, wanted, ahead=True)
         except BaseException:
             self._channel.close()
             raise
@@ -103,10 +106,21 @@ class Standby:
         return self._ready
 
     def wake(self) -> None:
-        """Tell it that a job will come: it looks after its files meanwhile."""
-        with contextlib.suppress(ConnectionError):
-            self._channel.send(b"w")
+        """Tell it that a job will come: it looks after its files meanwhile. That it has ended is seen
+        later."""
         self._woken = True
+        with contextlib.suppress(ConnectionError, LaunchError):
+            self._channel.send(b"w")
+            if self._ready:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Ask for the start of its clocks. Not before it is ready: its own start is not the job's time."""
+        try:
+            self._clocks = self.running.connect()
+        except ProcessLookupError:
+            raise self._never("has ended") from None
+        send(self._clocks, "begin")
 
     def taking(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
         """Hand the job over. Raises LaunchError, and nothing of the job was begun; then this is closed."""
@@ -114,10 +128,24 @@ class Standby:
             if not self._woken:
                 self.wake()
             yield from self.becoming_ready()
+            yield from self._beginning()
             yield from self.giving(job, descriptors)
         except BaseException:
             self.drop()
             raise
+
+    def _beginning(self) -> Generator[Wait, None, None]:
+        """Its clocks run when the job comes. Raises LaunchError."""
+        if self._clocks is None:
+            self._begin()
+        assert self._clocks is not None
+        with self._clocks:
+            yield self._clocks.fileno(), select.POLLIN, time.monotonic() + WARM_UP
+            self._clocks.setblocking(False)
+            try:
+                answered(take(self._clocks))
+            except OSError as error:
+                raise self._never(f"cannot begin: {error.strerror}") from None
 
     def drop(self) -> None:
         """Nobody wants it."""
@@ -177,6 +205,8 @@ class Standby:
     def close(self) -> None:
         """Also of what it was to hand over."""
         self.ends.close_all()
+        if self._clocks is not None:
+            self._clocks.close()
         self._channel.close()
         self.running.close()
 

@@ -16,7 +16,7 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
-from jail.plans import plan_text
+from jail.plans import awaiting_begin, plan_text
 from jail.requests import ask
 from jail.spec import Jail, check_env
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
@@ -187,15 +187,15 @@ def beginning(jail: Jail | Place | None, wanted: Wanted) -> Generator[Wait, None
     raise SpecError(f"expected a Jail or a Pool, got {jail!r}", "jail")
 
 
-def begin_new(jail: Jail, wanted: Wanted) -> Begun:
-    """Start a jail that is made for it."""
+def begin_new(jail: Jail, wanted: Wanted, *, ahead: bool = False) -> Begun:
+    """Start a jail that is made for it. `ahead`: its clocks stand still until the request `begin`."""
     if wanted.code is not None:
         raise SpecError("only a Pool with a runner runs the text of a program; others run commands", "code")
     more = all_passed(jail, wanted)
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))
     check_env(tuple(wanted.env.items()))
-    plan = plan_text(jail)
+    plan = awaiting_begin(plan_text(jail)) if ahead else plan_text(jail)
     ends = Ends(*wanted.streams)
     try:
         running = spawn.launcher.start(plan, wanted.argv, ends.theirs | more, wanted.env)

@@ -22,11 +22,9 @@ from jail.spec import Bind, Jail, check_env
 from jail.standby import WARM_UP, Job, Standby
 from jail.started import Begun, Wait, Wanted, all_passed
 from jail.streams import DEVNULL, PIPE, Ends, Stream
-from rlimits import INFINITY
 from seccomp import _calls
 from seccomp.evaluator import ALLOW, LOG, evaluate
 
-CLOCKS = ("timeout", "idle_timeout", "cpu_time")
 HEAD_START = 0.003
 """Seconds that a job has before another interpreter is started in the place of its own."""
 TRIES = 3
@@ -49,9 +47,8 @@ class Warm:
         self._standby_jail = dataclasses.replace(jail, pass_fds=())
         self._env = [name for name, value in jail.env if value is None]
         self._binds = [mount.source for mount in jail.mounts if isinstance(mount, Bind)]
-        kept = 0 if _has_clock(jail) else size
-        self._keeper = Keeper(self._make, kept, max_age=max_age, warm_up=WARM_UP)
-        if kept:
+        self._keeper = Keeper(self._make, size, max_age=max_age, warm_up=WARM_UP)
+        if size:
             self._keeper.refill()
 
     @property
@@ -206,11 +203,6 @@ def _may_receive(text: bytes) -> bool:
         evaluate(program.program, number, arch=_calls.arch_token(machine)) in (ALLOW, LOG)
         for program in plan.of(Seccomp)
     )
-
-
-def _has_clock(jail: Jail) -> bool:
-    """Whether a time limit runs from the start of the jail: one that waits would use it up."""
-    return any(getattr(jail.limits, name) not in (None, INFINITY) for name in CLOCKS)
 
 
 def _identity(path: str) -> object:

@@ -457,3 +457,27 @@ answer(ready=ready, outs=outs, child=child, variable=variable, before=before,
         "after": True,
         "closed": "SpecError",
     }
+
+
+def test_time_counts_from_the_job(found: Any, place: Path) -> None:
+    """What an interpreter takes to start, and its wait, is nobody's time."""
+    (place / "slow.py").write_text(
+        "import time\nend = time.process_time() + 0.8\nwhile time.process_time() < end: pass\n"
+    )
+    assert found("""
+site = "/usr/local/lib/python3.%d/dist-packages" % sys.version_info[1]
+box = Jail().with_bind(sys.argv[1], site).with_limits(timeout="0.7s")
+with Pool(box, 1, runner=runners.python(["slow"])) as pool:
+    ready = pool.wait_ready(60)
+    one = pool.run(["a"], code="pass")
+    warm = pool.wait_ready(60)
+    two = pool.run(["a"], code="import time; time.sleep(1000)")
+answer(ready=ready and warm, one=[one.status, one.wall_seconds < 0.7],
+       two=[two.status, two.wall_seconds >= 0.7],
+       cpu=one.cpu_user_seconds is None or one.cpu_user_seconds < 0.5)
+""", os.fspath(place)) == {
+        "ready": True,
+        "one": ["exited", True],
+        "two": ["timed-out", True],
+        "cpu": True,
+    }
