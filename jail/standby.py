@@ -128,24 +128,24 @@ class Standby:
             if not self._woken:
                 self.wake()
             yield from self.becoming_ready()
-            yield from self._beginning()
+            if self._clocks is None:
+                self._begin()
             yield from self.giving(job, descriptors)
+            yield from self._begun()
         except BaseException:
             self.drop()
             raise
 
-    def _beginning(self) -> Generator[Wait, None, None]:
-        """Its clocks run when the job comes. Raises LaunchError."""
-        if self._clocks is None:
-            self._begin()
+    def _begun(self) -> Generator[Wait, None, None]:
+        """Its clocks run, or it does not. Asked before the job was given, and mostly answered by now."""
         assert self._clocks is not None
         with self._clocks:
             yield self._clocks.fileno(), select.POLLIN, time.monotonic() + WARM_UP
             self._clocks.setblocking(False)
             try:
                 answered(take(self._clocks))
-            except OSError as error:
-                raise self._never(f"cannot begin: {error.strerror}") from None
+            except OSError:
+                self.kill()
 
     def drop(self) -> None:
         """Nobody wants it."""

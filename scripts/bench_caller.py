@@ -19,6 +19,8 @@ from typing import Any
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE, MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+DESCRIPTOR_OPTIONS = ("--file", "--seccomp")
+"""Of bubblewrap: what follows is the number of a descriptor."""
 SLABS = ("net_namespace", "mnt_cache", "user_namespace", "pid_namespace", "mqueue_inode_cache")
 
 
@@ -41,21 +43,25 @@ def own_mounts(more: int, unmounted: str) -> None:
 
 def peer(argv: list[str], opens: list[tuple[int, str]], first_byte: bool) -> int:
     """One start of a program by subprocess; nanoseconds to its end, or to its first byte."""
-    numbers = [number for number, _ in opens]
-    for number, path in opens:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    begin = time.perf_counter_ns()
-    if first_byte:
-        with subprocess.Popen(argv, pass_fds=numbers, **{**QUIET, "stdout": subprocess.PIPE}) as process:  # type: ignore[call-overload]
+    opened = {str(number): os.open(path, os.O_RDONLY) for number, path in opens}
+    numbers = tuple(opened.values())
+    argv = [
+        str(opened.get(word, word)) if before in DESCRIPTOR_OPTIONS else word
+        for before, word in zip(["", *argv], argv, strict=False)
+    ]
+    try:
+        begin = time.perf_counter_ns()
+        if not first_byte:
+            code = subprocess.run(argv, pass_fds=numbers, check=False, **QUIET).returncode  # type: ignore[call-overload]
+            return answer(code, time.perf_counter_ns() - begin)
+        streams = {**QUIET, "stdout": subprocess.PIPE}
+        with subprocess.Popen(argv, pass_fds=numbers, **streams) as process:  # type: ignore[call-overload]
             process.stdout.read(1)
             spent = time.perf_counter_ns() - begin
-        code = process.returncode
-    else:
-        code = subprocess.run(argv, pass_fds=numbers, check=False, **QUIET).returncode  # type: ignore[call-overload]
-        spent = time.perf_counter_ns() - begin
-    return answer(code, spent)
+        return answer(process.returncode, spent)
+    finally:
+        for number in numbers:
+            os.close(number)
 
 
 def plain(argv: list[str]) -> int:
@@ -191,8 +197,6 @@ def main() -> None:
         os.setresuid(*[config["uid"]] * 3)
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: /proc/self is its owner's again
     os.chdir("/")
-    for number in config["numbers"]:  # kept free for those that peers are given
-        os.dup2(2, number)
     ballast = bytearray(b"x") * config["ballast"]
     acts = {name: MAKERS[kind](**options) for name, (kind, options) in config["contenders"].items()}
     for line in sys.stdin:

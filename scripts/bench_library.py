@@ -33,8 +33,6 @@ class Caller:
 
     def __init__(self, python: Path, **config: Any) -> None:
         self.config = {"uid": 0, "mounts": 0, "unmounted": "", "ballast": 0, "contenders": {}, **config}
-        given = [options.get("opens", ()) for _, options in self.config["contenders"].values()]
-        self.config["numbers"] = sorted({number for opens in given for number, _ in opens})
         self.python = python
         self.process: subprocess.Popen[str] | None = None
 
@@ -137,14 +135,17 @@ def callers(plan: Plan, folder: Path, build: Path, python: Path) -> Iterator[Cal
         "jail.run": ("jail", quiet),
         "posix_spawn": ("plain", quiet),
         "bubblewrap": peer(bwrap),
-        "pool: echo": ("pool", {"argv": ECHO, "runner": "", "code": None, "size": 4}),
         "bubblewrap: echo": peer(bwrap, ECHO, True),
-        "pool: python": ("pool", {"argv": ["x"], "runner": "python", "code": "print(1)", "size": 2}),
         "bubblewrap: python": peer(bwrap, PYTHON, True),
+    }
+    pools: dict[str, Any] = {
+        "pool: echo": ("pool", {"argv": ECHO, "runner": "", "code": None, "size": 4}),
+        "pool: python": ("pool", {"argv": ["x"], "runner": "python", "code": "print(1)", "size": 2}),
     }
     if os.path.exists(node[0]):
         hello = {"argv": ["x"], "runner": "node", "code": node[-1], "size": 2}
-        root |= {"pool: node": ("pool", hello), "bubblewrap: node": peer(bwrap, node, True)}
+        pools["pool: node"] = ("pool", hello)
+        root["bubblewrap: node"] = peer(bwrap, node, True)
     else:
         print("missing: node")
     others = {"nsjail": lambda: peer(nsjail(plan, place("nsjail"), build)), "firejail": firejail}
@@ -154,6 +155,7 @@ def callers(plan: Plan, folder: Path, build: Path, python: Path) -> Iterator[Cal
         except MissingError as why:
             print(f"missing: {why}")
     yield Caller(python, contenders=root)
+    yield Caller(python, contenders=pools)
     ordinary = {
         "jail.run, ordinary user": ("jail", quiet),
         "bubblewrap, ordinary user": peer(bubblewrap(plan, place("bwrap-ordinary"), ORDINARY)),
