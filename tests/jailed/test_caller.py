@@ -35,11 +35,10 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", [*ENDINGS, "killed, with a relay"])
 def test_the_jail_ends_with_its_caller(scripts: Scripts, ending: str) -> None:
     code = "box = Jail().with_limits(max_output='1G')\n" if "relay" in ending else "box = Jail()\n"
-    code += STARTED + "print('ready', flush=True)\nsys.stdin.readline()\n" + ENDINGS[ending.partition(",")[0]]
+    code += STARTED + "print(process.pid, flush=True)\nsys.stdin.readline()\n" + ENDINGS[ending.partition(",")[0]]
     caller, line = scripts.started(code)
     with caller:
-        assert line == b"ready\n"
-        jailed = hold(descendants(caller.pid))
+        jailed = hold((int(line), *descendants(int(line))))
         assert len(jailed) >= 4  # the supervisor, init, the shell, its children
         assert caller.stdin is not None
         caller.stdin.write(b"go\n")
@@ -54,14 +53,14 @@ def test_a_forked_child_keeps_no_jail_alive(scripts: Scripts) -> None:
 child = os.fork()
 if child == 0:
     signal.pause()
-print(child, flush=True)
+print(child, process.pid, flush=True)
 signal.pause()
 """
     caller, line = scripts.started(code)
     with caller:
-        child = int(line)
+        child, supervisor = map(int, line.split())
         held = os.pidfd_open(child)
-        jailed = hold(pid for pid in descendants(caller.pid) if pid != child)
+        jailed = hold((supervisor, *descendants(supervisor)))
         assert len(jailed) >= 4
         caller.kill()
         caller.wait()

@@ -116,17 +116,15 @@ def test_the_jails_end_is_that_of_all_its_commands(scripts: Scripts) -> None:
     code = "box = None" + STARTED + """
 more = process.exec(["/bin/sh", "-c", "setsid sleep 1000 & sleep 1000 & echo ready; sleep 1000"], stdout=PIPE)
 more.stdout.readline()
-if sys.argv[1] == "end":
-    print(process.pid, flush=True); sys.stdin.readline()
-    process.stdin.close()
-    process.wait(), more.wait()
-else:
-    print(process.pid, flush=True); time.sleep(1000)
+os.write(1, b"%d\\n" % process.pid)
+sys.stdin.readline()
+process.stdin.close()
+process.wait(), more.wait()
 """
     for how in ("end", "kill"):
-        caller, line = scripts.started(code, how)
+        caller, line = scripts.started(code)
         with caller:
-            jailed = hold(descendants(int(line)))
+            jailed = hold((int(line), *descendants(int(line))))
             assert len(jailed) >= 6
             if how == "kill":
                 caller.kill()
