@@ -35,7 +35,8 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", [*ENDINGS, "killed, with a relay"])
 def test_the_jail_ends_with_its_caller(scripts: Scripts, ending: str) -> None:
     code = "box = Jail().with_limits(max_output='1G')\n" if "relay" in ending else "box = Jail()\n"
-    code += STARTED + "print(process.pid, flush=True)\nsys.stdin.readline()\n" + ENDINGS[ending.partition(",")[0]]
+    code += STARTED + "print(process.pid, flush=True)\nsys.stdin.readline()\n"
+    code += ENDINGS[ending.partition(",")[0]]
     caller, line = scripts.started(code)
     with caller:
         jailed = hold((int(line), *descendants(int(line))))
