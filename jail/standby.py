@@ -64,7 +64,7 @@ class Standby:
     ) -> None:
         self.runner, self.key = runner, key
         self.deadline = time.monotonic() + WARM_UP
-        self._ready = self._woken = False
+        self._ready = self._woken = self._asked = False
         self._clocks: socket.socket | None = None
         given = dict(descriptors or {})
         number = next(n for n in range(3, 4 + len(given) + len(jail.pass_fds))
@@ -103,24 +103,31 @@ class Standby:
         self._ready = said == b"r"
         if said and not self._ready:
             raise self._never(f"cannot import: {printable(said[1:].decode(errors='replace'))}")
+        if self._ready:
+            self._connect()
         return self._ready
+
+    def _connect(self) -> None:
+        """The way to its clocks. Raises LaunchError."""
+        try:
+            self._clocks = self.running.connect()
+        except ProcessLookupError:
+            raise self._never("has ended") from None
 
     def wake(self) -> None:
         """Tell it that a job will come: it looks after its files meanwhile. That it has ended is seen
         later."""
         self._woken = True
-        with contextlib.suppress(ConnectionError, LaunchError):
+        with contextlib.suppress(ConnectionError):
             self._channel.send(b"w")
-            if self._ready:
-                self._begin()
+        self._begin()
 
     def _begin(self) -> None:
-        """Ask for the start of its clocks. Not before it is ready: its own start is not the job's time."""
-        try:
-            self._clocks = self.running.connect()
-        except ProcessLookupError:
-            raise self._never("has ended") from None
-        send(self._clocks, "begin")
+        """Ask for the start of its clocks, once. Not before it is ready: its own start is not the job's
+        time."""
+        if self._clocks is not None and not self._asked:
+            send(self._clocks, "begin")
+            self._asked = True
 
     def taking(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
         """Hand the job over. Raises LaunchError, and nothing of the job was begun; then this is closed."""
@@ -128,8 +135,7 @@ class Standby:
             if not self._woken:
                 self.wake()
             yield from self.becoming_ready()
-            if self._clocks is None:
-                self._begin()
+            self._begin()
             yield from self.giving(job, descriptors)
             yield from self._begun()
         except BaseException:
