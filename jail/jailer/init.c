@@ -129,7 +129,10 @@ void init_main(int pid)
     for (;;) {
         struct pollfd wait[] = {{.fd = INIT_CONTROL, .events = POLLIN}, {.fd = children, .events = POLLIN}};
         struct signalfd_siginfo info;
-        if (SYS(__NR_ppoll, wait, 2, 0, 0, 8) < 0)
+        long ready = SYS(__NR_ppoll, wait, 2, 0, 0, 8);
+        if (ready == -EINVAL)
+            sys_exit(125); /* the payload has lowered our limit on descriptors: without us its jail ends */
+        if (ready < 0)
             continue;
         if (wait[1].revents) {
             sys_read(children, &info, sizeof info);
