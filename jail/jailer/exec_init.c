@@ -183,10 +183,15 @@ bool exec_ended(int pid, int wait_status, int64_t user_us, int64_t system_us)
     return false;
 }
 
-/* Its id stands for it as long as we have not reaped it. KILL is for its whole group. */
+/* Its id stands for it as long as we have not reaped it. KILL is for its whole group, and for itself, which may have
+ * left that. */
 void exec_signal(const struct order *order)
 {
-    for (unsigned i = 0; i < MAX_COMMANDS; i++)
-        if (commands[i].pid && commands[i].id == order->command)
-            SYS(__NR_kill, order->signal == SIGKILL ? -commands[i].pid : commands[i].pid, order->signal);
+    for (unsigned i = 0; i < MAX_COMMANDS; i++) {
+        if (!commands[i].pid || commands[i].id != order->command)
+            continue;
+        SYS(__NR_kill, commands[i].pid, order->signal);
+        if (order->signal == SIGKILL)
+            SYS(__NR_kill, -commands[i].pid, SIGKILL);
+    }
 }

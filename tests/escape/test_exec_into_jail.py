@@ -295,3 +295,16 @@ with jail.start(["/bin/cat"], stdin=PIPE) as process:
 answer(status=outcome.status, code=outcome.exit_code)
 """)
     assert found == {"status": "exited", "code": 9}
+
+
+def test_a_command_that_leaves_its_group_is_killed_all_the_same(scripts: Scripts) -> None:
+    """Init is of the session, so its group can be joined, where no kill(2) from inside init looks for it."""
+    code = "import os, time; os.setpgid(0, 1); print('left', flush=True); time.sleep(1000)"
+    assert scripts.answer(f"code = {code!r}" + """
+with jail.start(["/bin/cat"], stdin=PIPE) as process:
+    with process.exec(["/usr/bin/python3", "-c", code], stdout=PIPE) as more:
+        left = more.stdout.readline().decode()
+        more.kill()
+        outcome = more.wait()
+answer(left=left, status=outcome.status, signal=outcome.signal)
+""") == {"left": "left\n", "status": "signaled", "signal": 9}
