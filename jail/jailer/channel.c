@@ -50,9 +50,12 @@ static long receive(int channel, void *data, size_t size, int *fds, unsigned *co
         n = SYS(__NR_recvmsg, channel, &m, CLOSE_ON_EXEC | flags);
     while (n == -EINTR);
     *count = 0;
-    if (n > 0 && m.control_length >= HEADER && d.level == LEVEL_SOCKET && d.type == RIGHTS)
+    if (n >= 0 && m.control_length >= HEADER && d.level == LEVEL_SOCKET && d.type == RIGHTS)
         for (; *count < CHANNEL_FDS && HEADER + (*count + 1) * sizeof(int) <= d.length; ++*count)
             fds[*count] = d.fd[*count];
+    if (n == 0) /* no message, for all who ask: nobody would close what came with it */
+        while (*count)
+            sys_close(fds[--*count]);
     return n;
 }
 

@@ -123,6 +123,23 @@ answer(refused=refused, spare=spare, status=process.outcome.status)
     assert found == {"refused": [38, 22, 22, 22, 22, 22, 22, 38, 22], "spare": 22, "status": "exited"}
 
 
+def test_descriptors_that_come_with_nothing_do_not_stay(scripts: Scripts) -> None:
+    """An empty message is the end of its connection, and of what came with it."""
+    assert scripts.answer(LOOP + """
+with started("echo ready; read line") as process:
+    readable, writable = os.pipe()
+    for count in (1, 100):
+        with process._running.connect() as empty:
+            socket.send_fds(empty, [b""], [writable] * count)
+            over = empty.recv(100)
+    os.close(writable)
+    ended = has_ended(readable)  # nobody else holds the other end
+    alive = process.stats().wall_seconds > 0
+    process.stdin.close()
+answer(over=len(over), ended=ended, alive=alive)
+""") == {"over": 0, "ended": True, "alive": True}
+
+
 def test_too_many_connections_are_refused_and_the_jail_is_held_all_the_same(scripts: Scripts) -> None:
     assert scripts.answer(LOOP + """
 with started("echo ready; read line") as process:
