@@ -17,12 +17,13 @@ LONGEST = 1 << 16
 
 @record(frozen=True)
 class Stats:
-    """What a jail uses now and has used, as its cgroup tells; None for what nothing measures on this host.
-    Time counts from the start, or where a pool has handed the jail to its job."""
+    """What a jail uses now and has used, as its cgroup tells, and for CPU time and processes, where it has
+    none, /proc; None for what nothing measures on this host. Time counts from the start, or from where a pool
+    has handed the jail to its job."""
 
     wall_seconds: float
     cpu_user_seconds: float | None
-    """Of all processes that the jail ever had."""
+    """Of all processes that the jail ever had; from /proc, of those that live and that were waited for."""
     cpu_system_seconds: float | None
     memory_bytes: int | None
     """Now, with the kernel's memory for the jail and its files in memory."""
@@ -30,6 +31,9 @@ class Stats:
     pids: int | None
     """Processes and threads now."""
     pids_peak: int | None
+    io_read_bytes: int | None
+    """From block devices, where the jail has a limit on that."""
+    io_write_bytes: int | None
 
 
 @record(frozen=True)

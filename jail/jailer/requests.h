@@ -33,10 +33,11 @@ int registry_accept(int listener);
 
 /* usage.c: since the run's clocks were started; -1 for what nothing measures here. */
 struct usage {
-    int64_t user_us, system_us, memory, peak_memory, pids, pids_peak;
+    int64_t user_us, system_us, memory, peak_memory, pids, pids_peak, read, written;
 };
 void usage_read(const struct run *run, struct usage *u);
 void usage_write(struct line *l, const struct run *run);
+bool usage_of_processes(unsigned init, struct usage *u); /* usage_proc.c */
 
 /* supervise.c: what a request does to the run. */
 void kill_all(struct watch *w);

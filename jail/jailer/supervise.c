@@ -311,7 +311,7 @@ void supervise(struct run *run, struct verdict *v)
                       .idle_at = NEVER,
                       .cpu_at = NEVER,
                       .oom_at = NEVER,
-                      .register_at = run->start_us + REGISTER_AFTER_US,
+                      .register_at = NEVER,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
                       .oom_event = -1};
@@ -338,8 +338,9 @@ void supervise(struct run *run, struct verdict *v)
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             w.failed = wait[ON_ERRORS].revents & POLLIN;
+            w.register_at = w.failed ? NEVER : run->start_us + REGISTER_AFTER_US;
             cputime_begin(run);
-            if (!(wait[ON_ERRORS].revents & POLLIN) && v->cause == BY_ITSELF && !v->asked_to_end)
+            if (!w.failed && v->cause == BY_ITSELF && !v->asked_to_end)
                 manager_ready(run);
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
