@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -23,6 +24,8 @@ from jail.streams import Ends
 
 PATIENCE = 5.0
 """Seconds that a supervisor has to answer: one that was stopped answers when it goes on."""
+CREDENTIALS = struct.Struct("=iII")
+"""pid, uid and gid, as unix(7) has them."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -69,13 +72,23 @@ def connect(folder: int, name: str) -> socket.socket | None:
     connection.settimeout(PATIENCE)
     try:
         connection.connect(f"/proc/self/fd/{folder}/{name}")
-        return connection
+        if is_supervisor(connection):
+            return connection
     except ConnectionRefusedError:
         remove_stale(folder, name)
     except OSError:
         pass
     connection.close()
     return None
+
+
+def is_supervisor(connection: socket.socket) -> bool:
+    """Whether who listens is of this user and its user namespace, as the supervisor asks of us: where a
+    caller binds the folder, what is in a jail could put a socket there and wait for descriptors."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, uid, _ = CREDENTIALS.unpack(found)
+    own = os.readlink("/proc/self/ns/user")
+    return pid > 0 and uid == os.geteuid() and os.readlink(f"/proc/{pid}/ns/user") == own
 
 
 def remove_stale(folder: int, name: str) -> None:

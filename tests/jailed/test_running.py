@@ -198,6 +198,31 @@ answer(found=found)
         running.wait()
 
 
+def test_who_is_in_a_jail_is_not_asked(pyjail: Launcher, runtime: dict[str, str]) -> None:
+    """Nor given the caller's descriptors, where the folder is bound and what is in the jail listens there."""
+    folder = Path(runtime["XDG_RUNTIME_DIR"], "pyjail")
+    folder.mkdir(0o700)
+    pyjail.user.owns(folder)
+    code = f"""
+import socket
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind({str(folder / "a")!r})
+listener.listen()
+print("ready", flush=True)
+while True:
+    with listener.accept()[0] as connection:
+        print(connection.recv(100), flush=True)
+"""
+    words = ("run", "--bind", str(folder.parent), "--", "/usr/bin/python3", "-c", code)
+    with pyjail.popen(*words, env=runtime, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        for command in (("exec", "a", "true"), ("kill", "a"), ("stats", "a")):
+            assert pyjail.run(*command, env=runtime).returncode == 1
+        running.send_signal(signal.SIGTERM)
+        assert set(running.stdout.read().splitlines()) <= {b"b''"}
+
+
 def test_requests_that_make_no_sense(pyjail: Launcher, runtime: dict[str, str]) -> None:
     for words, part in (
         (("kill",), b"usage: pyjail kill"), (("kill", "--signal", "NOPE", "x"), b"NOPE"),
