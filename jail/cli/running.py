@@ -92,10 +92,14 @@ def is_supervisor(connection: socket.socket) -> bool:
 
 
 def remove_stale(folder: int, name: str) -> None:
-    """Under the lock under which entries are made: another may just have taken the name."""
+    """Under the lock under which entries are made: another may just have taken the name. Who has it has it not
+    for long, or means harm: the entry can stay."""
     import fcntl
 
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as again:
             again.connect(f"/proc/self/fd/{folder}/{name}")

@@ -4,6 +4,7 @@
  * namespace. */
 #include "requests.h"
 #include <linux/poll.h>
+#include <linux/time_types.h>
 
 #define SOCKET_UNIX 1
 #define SOCKET_SEQPACKET 5
@@ -105,8 +106,18 @@ static long listen_there(void)
     return done < 0 ? done : fd;
 }
 
-/* One at a time, since two might find the same entry stale. */
-static long enter(const struct run *run, int at_once)
+/* One at a time, since two might find the same entry stale. Nobody needs it for long but somebody who means harm, such
+ * as a jail that was shown the folder. */
+static long lock(unsigned tries)
+{
+    const struct __kernel_timespec pause = {0, 10000000};
+    long done;
+    while ((done = SYS(__NR_flock, folder, LOCK_EXCLUSIVE | LOCK_AT_ONCE)) == -EAGAIN && --tries)
+        SYS(__NR_ppoll, 0, 0, &pause, 0, 8);
+    return done;
+}
+
+static long enter(const struct run *run, unsigned tries)
 {
     struct line text = {name, sizeof name, 0, false};
     long fd = open_folder(run);
@@ -117,7 +128,7 @@ static long enter(const struct run *run, int at_once)
         line_text(&text, run->plan->name);
     else
         line_number(&text, (unsigned)SYS_0(__NR_getpid), 10);
-    fd = SYS(__NR_flock, folder, LOCK_EXCLUSIVE | at_once);
+    fd = lock(tries);
     if (fd >= 0)
         fd = listen_there();
     SYS(__NR_flock, folder, UNLOCK);
@@ -132,7 +143,7 @@ bool registry_enter_named(struct run *run, struct failure *f)
 {
     if (!run->plan->name)
         return true;
-    long fd = enter(run, 0);
+    long fd = enter(run, 200);
     TRY(f, STEP_NAME, run->plan->name_line, fd == -EADDRINUSE ? -EEXIST : fd);
     requests_listen((int)fd);
     return true;
@@ -141,7 +152,7 @@ bool registry_enter_named(struct run *run, struct failure *f)
 /* It does without, where there is no such folder. */
 void registry_enter(const struct run *run)
 {
-    long fd = folder < 0 ? enter(run, LOCK_AT_ONCE) : -EEXIST;
+    long fd = folder < 0 ? enter(run, 1) : -EEXIST;
     if (fd >= 0)
         requests_listen((int)fd);
 }

@@ -194,9 +194,10 @@ const char *report_hint(const struct failure *f)
         return "the plan was made for an ordinary user: start it as that user (User= of a systemd unit), or make it again as "
                "root";
     case STEP_NAME:
-        return f->error == EEXIST ? "another jail of this user has it now: pyjail ps"
-                                  : "none of $XDG_RUNTIME_DIR, /run/user/UID and, for root, /run, else /tmp lets us have a folder "
-                                    "of our own: leave out the name";
+        return f->error == EEXIST   ? "another jail of this user has it now: pyjail ps"
+               : f->error == EAGAIN ? "somebody keeps a lock on the folder of names, maybe a jail that was shown it: lslocks"
+                                    : "none of $XDG_RUNTIME_DIR, /run/user/UID and, for root, /run, else /tmp lets us have a folder "
+                                      "of our own: leave out the name";
     case STEP_UID_POOL:
         return f->error == EAGAIN  ? "all ids of the pool are in use by live runs"
                : f->error == EPERM ? "it belongs to another user, who may not write in /run: remove it"

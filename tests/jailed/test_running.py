@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -129,6 +130,27 @@ def test_a_name_is_one_jails_at_a_time(pyjail: Launcher, runtime: dict[str, str]
     assert os.listdir(Path(runtime["XDG_RUNTIME_DIR"], "pyjail")) == ["one"]
     assert pyjail.run("run", *mark, "--", "/usr/bin/touch", "/data/marker", env=runtime).returncode == 0
     assert (place / "marker").exists()
+
+
+def test_a_lock_on_the_folder_of_names_holds_nobody_up(
+    pyjail: Launcher, runtime: dict[str, str], place: Path
+) -> None:
+    """A jail that was shown the folder, even read-only, can take one."""
+    folder = Path(runtime["XDG_RUNTIME_DIR"], "pyjail")
+    words = ("run", "--bind", f"{place}:/data", "--name", "one", "--", "/usr/bin/touch", "/data/marker")
+    with started(pyjail, runtime, "--name", "two") as running:
+        running.kill()  # its entry stays
+        running.wait()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        done = pyjail.run(*words, env=runtime)
+        assert (done.returncode, b"keeps a lock on the folder of names" in done.stderr) == (125, True)
+        assert not (place / "marker").exists()
+        assert listed(pyjail, runtime) == []
+    finally:
+        os.close(descriptor)
+    assert pyjail.run(*words, env=runtime).returncode == 0
 
 
 def test_what_a_killed_supervisor_left_is_removed(pyjail: Launcher, runtime: dict[str, str]) -> None:
