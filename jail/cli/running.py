@@ -92,8 +92,8 @@ def is_supervisor(connection: socket.socket) -> bool:
 
 
 def remove_stale(folder: int, name: str) -> None:
-    """Under the lock under which entries are made: another may just have taken the name. Who has it has it not
-    for long, or means harm: the entry can stay."""
+    """Under the lock under which entries are made: another may just have taken the name. Who has it has it
+    not for long, or means harm: the entry can stay."""
     import fcntl
 
     try:
