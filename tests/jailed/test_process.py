@@ -153,6 +153,7 @@ fits = jail.run(["/bin/cat"], jail=Jail().with_limits(max_output="1M"), input=da
 with jail.start(["/usr/bin/yes"], jail=Jail().with_limits(max_output="1G"), stdout=PIPE) as process:
     process.stdout.read(10)
     process.kill()
+    process.wait()  # or the pipe, when it is closed, may be faster
 answer(much=[much.status, len(much.stdout)], idle=[idle.status, idle.stdout.decode()],
        fits=[fits.status, fits.stdout == data], killed=process.outcome.status)
 """) == {

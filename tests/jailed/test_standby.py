@@ -109,7 +109,7 @@ words = {"exit": ["/bin/sh", "-c", "exit 3"], "signal": ["/bin/sh", "-c", "kill 
          "forks": ["/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done"],
          "late": ["/bin/sleep", "1000"], "full": ["/bin/sh", "-c", "cat /dev/zero >/tmp/x"]}
 box = Jail(allow_weaker=frozenset(() if os.geteuid() == 0 else ("memory", "pids")))
-box = box.with_limits(timeout="700ms", grace=0, memory="40M", pids=5, tmp_size="1M")
+box = box.with_limits(timeout="1500ms", memory="40M", pids=5, tmp_size="1M")
 """
 
 
