@@ -38,7 +38,9 @@ def disk(pyjail) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize(
-    ("code", "rate"), [(WRITE, "wbps=4M"), (WRITE, "wiops=4"), (READ, "rbps=4M"), (READ, "wbps=100M,riops=4")]
+    ("code", "rate"),
+    [(WRITE, "wbps=4M"), (WRITE, "wiops=4"), (READ, "rbps=4M"), (READ, "wbps=100M,riops=4")],
+    ids=("wbps", "wiops", "rbps", "riops"),
 )
 def test_what_exceeds_the_rate_waits(pyjail, disk, code, rate):
     """Four MiB in four operations or more, at four a second: a disk takes a hundredth of that."""
