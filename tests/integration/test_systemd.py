@@ -151,7 +151,7 @@ def test_a_unit_that_waits_for_a_jail_learns_that_it_cannot_start(systemd, compi
 def test_a_jail_that_fails_is_started_again_and_the_journal_has_its_words(systemd, compiled, pyjail):
     made = compiled(f"{systemd.name}.jail", "--", *SH, "echo here I am >&2; exit 7")
     systemd.install(made)
-    follow = ("--follow", "--output=cat", "--unit", systemd.unit, "--lines=0")
+    follow = ("--follow", "--output=cat", "--unit", systemd.unit, "--lines=all")
     with pyjail.popen(*follow, program="/usr/bin/journalctl", stdout=subprocess.PIPE) as journal:
         systemd.systemctl("start", "--no-block", systemd.unit)
         lines = list(itertools.takewhile(lambda line: b"Scheduled restart job" not in line, journal.stdout))

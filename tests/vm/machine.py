@@ -135,11 +135,13 @@ def run(words: argparse.Namespace) -> int:
             reader, writer = os.pipe()
             status = attempt(words, qemu(words, folder, data, console, writer), reader, writer)
             os.close(reader)
-            if status is not None:
+            if status not in (None, FAILED):
                 return status
-            say("the machine did not start; its last words:")
+            say("its last words:" if status else "the machine did not start; its last words:")
             if console.exists():
-                print(*console.read_text(errors="replace").splitlines()[-30:], sep="\n", file=sys.stderr)
+                print(*console.read_text(errors="replace").splitlines()[-60:], sep="\n", file=sys.stderr)
+            if status:
+                return status
     return FAILED
 
 
