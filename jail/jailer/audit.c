@@ -1,7 +1,7 @@
 /* The supervisor answers for the policy: what its program says of the call is what happens. Only the number and the
  * registers are looked at: memory behind a pointer is the payload's to change. */
 #include "audit.h"
-#include "requests.h"
+#include "peers.h"
 #include <asm/ioctl.h>
 #include <asm/signal.h>
 

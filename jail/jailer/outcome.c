@@ -1,7 +1,7 @@
 /* What is told of a run: the exit status and the outcome line, from the verdict alone. */
 #include "audit.h"
 #include "report.h"
-#include "requests.h"
+#include "peers.h"
 #include "run.h"
 #include <asm/resource.h>
 #include <asm/signal.h>

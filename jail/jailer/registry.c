@@ -2,7 +2,7 @@
  * Most runs have ended before they would have one. Nothing in the jail gets there: the folder is not in its mount
  * namespace, and where its caller binds it all the same, whoever connects must be of the supervisor's own user
  * namespace. */
-#include "requests.h"
+#include "peers.h"
 #include <linux/poll.h>
 #include <linux/time_types.h>
 
@@ -145,7 +145,7 @@ bool registry_enter_named(struct run *run, struct failure *f)
         return true;
     long fd = enter(run, 200);
     TRY(f, STEP_NAME, run->plan->name_line, fd == -EADDRINUSE ? -EEXIST : fd);
-    requests_listen((int)fd);
+    peers_listen((int)fd);
     return true;
 }
 
@@ -154,7 +154,7 @@ void registry_enter(const struct run *run)
 {
     long fd = folder < 0 ? enter(run, 1) : -EEXIST;
     if (fd >= 0)
-        requests_listen((int)fd);
+        peers_listen((int)fd);
 }
 
 void registry_leave(void)

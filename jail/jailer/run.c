@@ -2,7 +2,7 @@
 #include "run.h"
 #include "audit.h"
 #include "report.h"
-#include "requests.h"
+#include "peers.h"
 #include <linux/poll.h>
 #include <linux/time.h>
 #include <linux/time_types.h>

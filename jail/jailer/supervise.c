@@ -14,7 +14,7 @@
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
-enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_REQUESTS };
+enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_PEERS };
 
 static void order(struct watch *w, int signal, enum whom whom)
 {
@@ -222,7 +222,7 @@ static void hear_init(struct watch *w)
             else if (may_run(w->run))
                 say_go(w->run, false, NULL, 0);
         } else if (said.kind == PARCEL_COMMAND_FAILED || said.kind == PARCEL_COMMAND_ENDED) {
-            requests_hear_command(w->run, &said);
+            peers_hear_command(w->run, &said);
         } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
             w->run->listener = fds[0];
             w->run->payload = said.payload;
@@ -315,26 +315,26 @@ void supervise(struct run *run, struct verdict *v)
                       .kill_at = NEVER,
                       .leave_at = NEVER,
                       .oom_event = -1};
-    struct pollfd wait[ON_REQUESTS + MAX_PEERS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
-                                                   [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
-                                                   [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
-                                                   [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
-                                                   [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
-                                                   [ON_CALLS] = {.fd = -1, .events = POLLIN},
-                                                   [ON_MEMORY] = {.fd = -1, .events = POLLIN}};
+    struct pollfd wait[ON_PEERS + MAX_PEERS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
+                                                [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
+                                                [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
+                                                [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
+                                                [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
+                                                [ON_CALLS] = {.fd = -1, .events = POLLIN},
+                                                [ON_MEMORY] = {.fd = -1, .events = POLLIN}};
     if (!run->plan->await_begin)
         start_clocks(&w);
-    requests_open(run);
+    peers_open(run);
     do {
         struct __kernel_timespec t;
-        unsigned peers = requests_watch(wait + ON_REQUESTS, w.started && !w.failed);
+        unsigned peers = peers_watch(wait + ON_PEERS, w.started && !w.failed);
         wait[ON_SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
         wait[ON_CALLS].fd = w.speechless ? -1 : run->listener;
         if (w.silent)
             wait[ON_CONTROL].fd = -1;
         if (w.started)
             wait[ON_ERRORS].fd = -1;
-        SYS(__NR_ppoll, wait, ON_REQUESTS + peers, until(&w, &t), 0, 8);
+        SYS(__NR_ppoll, wait, ON_PEERS + peers, until(&w, &t), 0, 8);
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             w.failed = wait[ON_ERRORS].revents & POLLIN;
@@ -358,7 +358,7 @@ void supervise(struct run *run, struct verdict *v)
         }
         if (wait[ON_SIGNALS].revents)
             take_signals(&w);
-        requests_serve(&w, run, wait + ON_REQUESTS, peers);
+        peers_serve(&w, run, wait + ON_PEERS, peers);
         if (wait[ON_RELAY].revents)
             hear_relay(&w);
         if (wait[ON_CALLS].revents)

@@ -2,7 +2,7 @@
 #ifndef PYJAIL_SUPERVISE_H
 #define PYJAIL_SUPERVISE_H
 
-#include "requests.h"
+#include "peers.h"
 #include "run.h"
 
 #define NEVER INT64_MAX

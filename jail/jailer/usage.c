@@ -1,6 +1,6 @@
 /* What a running jail uses now. */
 #include "cgroup.h"
-#include "requests.h"
+#include "peers.h"
 
 static int64_t number_of(const struct cgroup *c, const char *version1, const char *version2)
 {

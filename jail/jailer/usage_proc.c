@@ -1,6 +1,6 @@
 /* Usage where no cgroup counts it, from /proc: of the processes that live, and of those that somebody has waited for.
  * Good for people, and no limit rests on it. */
-#include "requests.h"
+#include "peers.h"
 #include <linux/fs.h>
 
 #define MOST_PROCESSES 1024

@@ -1,6 +1,6 @@
 /* What may be asked of a supervisor while its jail runs, and what it tells: docs/plan.md. */
-#ifndef PYJAIL_REQUESTS_H
-#define PYJAIL_REQUESTS_H
+#ifndef PYJAIL_PEERS_H
+#define PYJAIL_PEERS_H
 
 #include "run.h"
 #include "text.h"
@@ -11,18 +11,17 @@
 
 struct watch;
 
-/* requests.c: the connections on which requests come. */
-void requests_open(const struct run *run);                  /* the caller's, if the plan names it */
-unsigned requests_watch(struct pollfd *wait, bool started); /* what to wait for; how many, at most MAX_PEERS */
-void requests_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
-void requests_hear_command(const struct run *run, const struct parcel *said);
+/* peers.c: who may ask, by their connections. */
+void peers_open(const struct run *run);                  /* the caller's, if the plan names it */
+void peers_listen(int socket);                           /* for others */
+unsigned peers_watch(struct pollfd *wait, bool started); /* what to wait for; how many, at most MAX_PEERS */
+void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
+void peers_hear_command(const struct run *run, const struct parcel *said);
 
 /* To all who have asked for events; `more` are further members of the object, each behind a comma. */
 void event_tell(const struct run *run, const char *name, const char *more);
 void event_exited(const struct run *run, int wait_status);
 void event_denied(const struct run *run, const struct seccomp_data *call);
-
-void requests_listen(int socket);
 
 /* registry.c: where others find the run; the descriptor of a connection, or -errno */
 bool registry_enter_named(struct run *run, struct failure *f); /* at the start, if the plan has a name */

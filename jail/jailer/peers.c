@@ -1,7 +1,7 @@
 /* Requests while the jail runs. Each connection is a SOCK_SEQPACKET socket: a message that comes is one request of a
  * few words, and a line of JSON goes back. Nothing here waits for anybody: whoever does not read the answers loses the
  * connection, whoever does not read the events loses some and is told how many. */
-#include "requests.h"
+#include "peers.h"
 #include "audit.h"
 #include "exec.h"
 #include <asm/signal.h>
@@ -38,7 +38,7 @@ struct request {
     struct line *answer;
 };
 
-void requests_open(const struct run *run)
+void peers_open(const struct run *run)
 {
     if (run->plan->control_fd >= 0)
         peers[peer_count++] = (struct peer){.fd = run->plan->control_fd, .caller = true};
@@ -46,7 +46,7 @@ void requests_open(const struct run *run)
         peers[peer_count++] = (struct peer){.fd = run->plan->life_fd, .caller = true, .silent = true};
 }
 
-void requests_listen(int socket)
+void peers_listen(int socket)
 {
     peers[peer_count++] = (struct peer){.fd = socket, .listener = true};
 }
@@ -59,7 +59,7 @@ static void welcome(int listener)
 }
 
 /* Before the payload runs only the caller's end counts: requests wait in the socket. */
-unsigned requests_watch(struct pollfd *wait, bool started)
+unsigned peers_watch(struct pollfd *wait, bool started)
 {
     for (unsigned i = 0; i < peer_count; i++) {
         bool listen = peers[i].silent || (started && !peers[i].deaf && !(peers[i].listener && peer_count == MAX_PEERS));
@@ -247,7 +247,7 @@ static long ask_exec(struct request *r)
     return 0;
 }
 
-void requests_hear_command(const struct run *run, const struct parcel *said)
+void peers_hear_command(const struct run *run, const struct parcel *said)
 {
     for (unsigned i = 0; i < peer_count; i++) {
         struct peer *p = &peers[i];
@@ -341,7 +341,7 @@ static void part(struct watch *w, const struct run *run, unsigned at)
 }
 
 /* Backwards, since one that parts leaves its place to the last; new ones come behind all that were waited for. */
-void requests_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count)
+void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count)
 {
     for (unsigned i = count; i-- > 0;) {
         bool over = wait[i].revents & (HANG_UP | POLLHUP | POLLERR | POLLNVAL);
