@@ -59,12 +59,13 @@ static long read_brief(struct run *run, int fd)
         return memory;
     const struct brief *b = (const struct brief *)memory;
     const char *end = (const char *)memory + st.st_size, *at = (const char *)(b + 1);
-    if ((size_t)st.st_size < sizeof *b || b->limit_count > MAX_LIMITS || b->rule_count > MAX_RULES)
+    if ((size_t)st.st_size < sizeof *b || b->limit_count > MAX_LIMITS || b->rule_count > MAX_RULES ||
+        b->program_count > MAX_PROGRAM)
         return -EINVAL;
     plan.program = (struct sock_filter *)(uintptr_t)at;
     plan.program_count = b->program_count;
     at += b->program_count * sizeof *plan.program;
-    if (b->program_count > MAX_PROGRAM || at > end || !(plan.cwd = next_text(&at, end)))
+    if (at > end || !(plan.cwd = next_text(&at, end)))
         return -EINVAL;
     plan.umask = (int)b->umask;
     plan.landlock_required = b->landlock_required;

@@ -2,14 +2,16 @@
 #include "run.h"
 #include "report.h"
 #include "text.h"
-#include <asm/socket.h>
+#include <linux/poll.h>
+#include <linux/time_types.h>
 #include <linux/un.h>
 
 #define FIRST_SOCKET 3 /* SD_LISTEN_FDS_START */
 #define SOCKET_UNIX 1
 #define SOCKET_DATAGRAM 2
-#define NO_SIGNAL 0x4000 /* MSG_NOSIGNAL */
-#define PATIENCE_SECONDS 5
+#define NO_SIGNAL 0x4000   /* MSG_NOSIGNAL */
+#define DONT_WAIT 0x40     /* MSG_DONTWAIT */
+#define PATIENCE_SECONDS 5 /* at the end */
 
 /* "NAME=VALUE" in the environment, or NULL; `prefix` ends in the equals sign. */
 static const char *variable(char **envp, const char *prefix)
@@ -98,8 +100,6 @@ bool manager_connect(struct run *run, char **envp, struct failure *f)
 {
     const struct plan *plan = run->plan;
     const char *text = value(envp, "NOTIFY_SOCKET=");
-    /* A manager that does not read for so long is not told. */
-    const long patience[2] = {PATIENCE_SECONDS, 0};
     struct sockaddr_un address;
     if (!plan->notify_line)
         return true;
@@ -110,15 +110,33 @@ bool manager_connect(struct run *run, char **envp, struct failure *f)
     TRY(f, STEP_NOTIFY, plan->notify_line,
         run->manager = (int)SYS(__NR_socket, SOCKET_UNIX, SOCKET_DATAGRAM | O_CLOEXEC, 0));
     TRY(f, STEP_NOTIFY, plan->notify_line, SYS(__NR_connect, run->manager, &address, size));
-    TRY(f, STEP_NOTIFY, plan->notify_line,
-        SYS(__NR_setsockopt, run->manager, SOL_SOCKET, SO_SNDTIMEO_NEW, patience, sizeof patience));
     return true;
 }
 
+/* What the manager has not taken yet. It may read late, and the jail's clocks and streams do not wait for that. */
+static char untold_memory[4096];
+static struct line untold = {untold_memory, sizeof untold_memory, 0, false};
+
+bool manager_waits(void)
+{
+    return untold.used > 0;
+}
+
+void manager_tell(const struct run *run)
+{
+    if (SYS(__NR_sendto, run->manager, untold.data, untold.used, NO_SIGNAL | DONT_WAIT, 0, 0) != -EAGAIN)
+        untold.used = 0;
+}
+
+/* Several messages may go as one: sd_notify(3) takes any number of lines. */
 static void say(const struct run *run, const struct line *l)
 {
-    if (run->manager >= 0)
-        SYS(__NR_sendto, run->manager, l->data, l->used, NO_SIGNAL, 0, 0);
+    if (run->manager < 0)
+        return;
+    if (manager_waits())
+        line_char(&untold, '\n');
+    line_bytes(&untold, l->data, l->used);
+    manager_tell(run);
 }
 
 void manager_ready(const struct run *run)
@@ -151,4 +169,9 @@ void manager_ended(const struct run *run, const struct verdict *v)
     line_text(&l, "\nEXIT_STATUS=");
     line_number(&l, (uint64_t)outcome_status(run, v), 10);
     say(run, &l);
+    /* Nothing runs any more, so there is time; the kernel writes into `left` what is left of it. */
+    struct __kernel_timespec left = {.tv_sec = PATIENCE_SECONDS};
+    struct pollfd room = {.fd = run->manager, .events = POLLOUT};
+    while (manager_waits() && SYS(__NR_ppoll, &room, 1, &left, 0, 8) > 0)
+        manager_tell(run);
 }

@@ -260,6 +260,8 @@ bool manager_sockets(struct run *run, char **envp, struct failure *f); /* adds t
 size_t manager_environment(struct run *run, char **out);               /* how many; room for MANAGER_VARIABLES */
 void manager_payload_pid(struct run *run);                             /* in the payload */
 bool manager_connect(struct run *run, char **envp, struct failure *f);
+bool manager_waits(void); /* for the manager to read, with what it is to be told next */
+void manager_tell(const struct run *run);
 void manager_ready(const struct run *run);
 void manager_stopping(const struct run *run);
 void manager_ended(const struct run *run, const struct verdict *v);

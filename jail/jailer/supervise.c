@@ -14,7 +14,7 @@
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
-enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_PEERS };
+enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_MANAGER, ON_PEERS };
 
 static void order(struct watch *w, int signal, enum whom whom)
 {
@@ -321,7 +321,8 @@ void supervise(struct run *run, struct verdict *v)
                                                 [ON_ERRORS] = {.fd = run->errors[0], .events = POLLIN},
                                                 [ON_RELAY] = {.fd = relay_event(), .events = POLLIN},
                                                 [ON_CALLS] = {.fd = -1, .events = POLLIN},
-                                                [ON_MEMORY] = {.fd = -1, .events = POLLIN}};
+                                                [ON_MEMORY] = {.fd = -1, .events = POLLIN},
+                                                [ON_MANAGER] = {.fd = -1, .events = POLLOUT}};
     if (!run->plan->await_begin)
         start_clocks(&w);
     peers_open(run);
@@ -330,6 +331,7 @@ void supervise(struct run *run, struct verdict *v)
         unsigned peers = peers_watch(wait + ON_PEERS, w.started && !w.failed);
         wait[ON_SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
         wait[ON_CALLS].fd = w.speechless ? -1 : run->listener;
+        wait[ON_MANAGER].fd = manager_waits() ? run->manager : -1;
         if (w.silent)
             wait[ON_CONTROL].fd = -1;
         if (w.started)
@@ -365,6 +367,8 @@ void supervise(struct run *run, struct verdict *v)
             hear_call(&w, wait[ON_CALLS].revents);
         if (wait[ON_MEMORY].revents)
             hear_memory(&w);
+        if (wait[ON_MANAGER].revents)
+            manager_tell(run);
         check_clock(&w);
     } while (!over(&w));
     collect(&w);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -30,6 +31,15 @@ class Manager:
         """The next message's lines, and the sender's pid."""
         text, ancillary, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(12))
         return text.decode().split("\n"), int.from_bytes(ancillary[0][2][:4], "little")
+
+    def fill(self) -> None:
+        """Leave no room for a message."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.connect(self.address.replace("@", "\0"))
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    filler.send(b"FILLER=1")
 
     def heard(self) -> list[list[str]]:
         """All messages that are there."""
@@ -60,6 +70,26 @@ def test_a_manager_is_told_of_start_stop_and_end(pyjail: Launcher, manager: Mana
         assert manager.hear()[0] == ["STOPPING=1", "STATUS=asked to end"]
         assert process.wait(60) == 9
     assert manager.heard() == [["STATUS=exited", "EXIT_STATUS=9"]]
+
+
+def test_a_manager_that_reads_late_holds_nothing_up_and_hears_all(ordinary_pyjail: Launcher) -> None:
+    manager = Manager(f"@pyjail-late-{os.getpid()}")
+    with manager.socket:
+        manager.fill()
+        words = ("run", "--notify", "--", *SH, "trap 'echo asked; read it; exit 9' TERM; echo up; read it")
+        env = {"NOTIFY_SOCKET": manager.address}
+        with ordinary_pyjail.popen(*words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == b"asked\n"
+            heard = manager.heard()
+            process.stdin.close()
+            assert process.wait(60) == 9
+        lines = [line for message in heard + manager.heard() for line in message if line != "FILLER=1"]
+    ready, stopping = ["READY=1", "STATUS=running"], ["STOPPING=1", "STATUS=asked to end"]
+    assert lines == [*ready, *stopping, "STATUS=exited", "EXIT_STATUS=9"]
 
 
 @pytest.mark.parametrize(
