@@ -274,9 +274,9 @@ def _rlimits(limits: Limits | None, own: Thread) -> list[Rlimit]:
     if not isinstance(limits, Limits):
         raise SpecError(f"expected Limits, got {limits!r}", "limits")
     wanted = {name: (soft, hard) for name, soft, hard in limits.rlimits}
-    for field in (*RULES, "cpuset"):
+    for field in (*RULES, "cpuset", "io_max"):
         value = getattr(limits, field)
-        if value is None:
+        if value in (None, ()):
             continue
         if field not in _RLIMITS:
             known = ", ".join(sorted({*_RLIMITS, "rlimits"}))

@@ -27,6 +27,7 @@ WRONG = {
     "a time limit": ({"limits": Limits(timeout=1.0)}, "limits.timeout", "whole jail"),
     "CPU time of a whole jail": ({"limits": Limits(cpu_time=1.0)}, "limits.cpu_time", "rlimits"),
     "CPUs": ({"limits": Limits(cpuset="0")}, "limits.cpuset", "whole jail"),
+    "a rate of a disk": ({"limits": Limits(io_max=(("8:0", "rbps", 5),))}, "limits.io_max", "whole jail"),
     "a path that is not there": ({"landlock": {"/nosuch": "ro"}}, "landlock['/nosuch']", "No such file"),
     "a path with NUL": ({"landlock": {"/\0": "ro"}}, r"landlock['/\x00']", "null"),
     "a path that is none": ({"landlock": {7: "ro"}}, "landlock[7]", "int"),
