@@ -11,6 +11,7 @@ from rlimits.cgroup import discover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jail.spec import Jail
     from rlimits.cgroup import Controller
 
 TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -49,22 +50,27 @@ class Host:
     """What lstat(2) said of everything that was looked at."""
     links: tuple[tuple[str, str], ...] = ()
     """The symbolic links among it, with what they hold."""
+    weighers: tuple[str, ...] = ()
+    """What weights on disks act through here, of `bfq` and `iocost`. Looked at only for a jail that has
+    one."""
 
     @classmethod
-    def probe(cls) -> Host:
-        """This host, as this process sees it. Takes about a millisecond."""
+    def probe(cls, jail: Jail | None = None) -> Host:
+        """This host, as this process sees it, and what of it the jail asks for. Takes about a millisecond."""
         uname = os.uname()
         euid = os.geteuid()
         facts = tuple(fact(path) for path in LOOKED_AT)
+        controllers = discover()
         return cls(
             kernel_version(uname.release),
             uname.machine,
             euid,
             os.getegid(),
             find_pool(_text("/proc/self/uid_map"), _text("/proc/self/gid_map")) if euid == 0 else None,
-            discover(),
+            controllers,
             facts,
             tuple((known.path, _link(known.path)) for known in facts if known.kind == "symlink"),
+            _weighers(controllers) if jail is not None and jail.limits.io_weight is not None else (),
         )
 
     def kind(self, path: str) -> str:
@@ -117,6 +123,12 @@ def _holds(id_map: str, first: int, count: int) -> bool:
         if start <= first and first + count <= start + length:
             return True
     return False
+
+
+def _weighers(controllers: tuple[Controller, ...]) -> tuple[str, ...]:
+    from rlimits.io_weight import weighers
+
+    return weighers(next((known.mountpoint for known in controllers if known.name == "io"), ""))
 
 
 def _link(path: str) -> str:

@@ -68,8 +68,9 @@ def _make(jail: Jail) -> tuple[Kept, bool]:
     for policy in policies_of(jail):
         sources.add(policy)
     program = load_program(jail)
-    host = Host.probe()
+    host = Host.probe(jail)
     sources.add_cgroups(host)
+    sources.add_schedulers(jail)
     plan = lasting(build_plan(jail, (), host, program=program))
     return Kept(plan.to_bytes(), (*host.facts, *sources.facts), cgroups), sources.settled
 

@@ -59,7 +59,7 @@ def resources(jail: Jail, host: Host) -> Iterator[Directive]:
 def _named(jail: Jail, host: Host) -> Iterator[Directive]:
     """What holds the limits that have a name of their own."""
     limits = jail.limits
-    whole = (_memory, _pids, _cpus, _cpuset, _cpu_time, _io_max)
+    whole = (_memory, _pids, _cpus, _cpuset, _cpu_time, _io_max, _io_weight)
     yield from _joined([directive for part in whole for directive in part(jail, host)])
     yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
@@ -198,7 +198,7 @@ def _io_max(jail: Jail, host: Host) -> Iterator[Directive]:
     asked = jail.limits.io_max
     if not asked:
         return
-    cgroup = host.cgroup("io", True) or host.cgroup("blkio", True)
+    cgroup = _io_cgroup(host)
     if cgroup is None:
         raise _unsupported(host, "io-max", "an io cgroup", "leave --io-max out")
     if cgroup.version == 1:
@@ -212,11 +212,48 @@ def _io_max(jail: Jail, host: Host) -> Iterator[Directive]:
     yield Enforced("io_max", _mechanism(cgroup))
 
 
+def _io_weight(jail: Jail, host: Host) -> Iterator[Directive]:
+    asked = jail.limits.io_weight
+    if asked is None:
+        return
+    from rlimits.io_weight import FILES, MOST
+
+    cgroup = _io_cgroup(host)
+    acting = [by for by in host.weighers if cgroup and (cgroup.version, by) in FILES]
+    held = [by for by in acting if asked <= MOST[by]]
+    if (not acting or held != acting) and "io-weight" not in jail.allow_weaker:
+        raise _no_weight(host, cgroup, acting)
+    if cgroup and held:
+        yield from _settings(cgroup, *((FILES[cgroup.version, by], asked, True) for by in held))
+        yield Enforced("io_weight", _mechanism(cgroup))
+
+
+def _no_weight(host: Host, cgroup: Controller | None, acting: list[str]) -> UnsupportedError:
+    """Why the weight would have no effect."""
+    weaker = "do without with --allow-weaker io-weight"
+    if cgroup is None:
+        return _unsupported(host, "io-weight", "an io cgroup", weaker)
+    if acting:
+        needs = "a scheduler that takes as much: BFQ's greatest weight is 1000"
+        return UnsupportedError("io-weight", needs, f"ask for less, or {weaker}")
+    iocost = " or iocost" if cgroup.version == 2 else ""
+    return UnsupportedError(
+        "io-weight",
+        f"a disk whose scheduler is BFQ{iocost}; without that a weight does nothing",
+        f"echo bfq > /sys/block/DISK/queue/scheduler (after modprobe bfq), or {weaker}",
+    )
+
+
+def _io_cgroup(host: Host) -> Controller | None:
+    return host.cgroup("io", True) or host.cgroup("blkio", True)
+
+
 def _at_all_costs(jail: Jail) -> bool:
     """Whether a cgroup is made even if that takes a call to systemd: a limit was asked for that nothing else
     holds. The others then use it too."""
     limits = jail.limits
-    asked = (limits.memory, limits.cpus, limits.cpuset, limits.cpu_time, limits.io_max or None)
+    of_disks = limits.io_max or limits.io_weight or None
+    asked = (limits.memory, limits.cpus, limits.cpuset, limits.cpu_time, of_disks)
     return any(value not in (None, INFINITY) for value in asked)
 
 

@@ -58,6 +58,11 @@ class Sources:
         if host.euid != 0 and any(known.version == 2 for known in used):
             self.facts.append(fact(bus_of(host.euid)))  # in version 2 the user's systemd may have to help
 
+    def add_schedulers(self, jail: Jail) -> None:
+        """Note that disks were looked at, if they were: nothing shows later that one's scheduler changed, so
+        that such a plan is not kept."""
+        self.settled &= jail.limits.io_weight is None
+
     def add_cgroup(self, path: str, ours: bool) -> None:
         """Note the folder of one cgroup."""
         try:

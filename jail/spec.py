@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rlimits.io_max import IoMax
     from rlimits.rlimit import Rlimit
 
-WEAKER = ("memory", "pids", "cpu-time")
-"""What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole
-jail."""
+WEAKER = ("memory", "pids", "cpu-time", "io-weight")
+"""What `Jail.allow_weaker` may hold: limits that can be accepted per process instead of over the whole jail,
+or, of `io-weight`, not at all."""
 
 WITHOUT = ("proc", "tmp", "shm", "etc", "landlock")
 """What `Jail.without` may hold: parts of the default jail that can be taken away."""
@@ -103,7 +103,7 @@ class Jail:
     that is raw meanwhile. Does not hold back escape sequences, which a terminal that shows the output
     obeys."""
     allow_weaker: frozenset[str] = frozenset()
-    """Limits that need not hold over the whole jail where the host cannot do that; see WEAKER."""
+    """Limits that need not hold in full where the host cannot do that; see WEAKER."""
     without: frozenset[str] = frozenset()
     """Parts of the default jail that are left out; see WITHOUT."""
 

@@ -10,6 +10,7 @@ from rlimits.units import (
     MOST,
     MOST_CPUS,
     MOST_SECONDS,
+    MOST_WEIGHT,
     cpus_of,
     format_duration,
     format_size,
@@ -18,6 +19,7 @@ from rlimits.units import (
     parse_cpuset,
     parse_duration,
     parse_size,
+    parse_weight,
 )
 
 TYPE_CHECKING = False
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 
     from rlimits.io_max import IoMax
 
+    Parser = Callable[[str, str], int | float]
+
 # field: (parser of its text form, least value, whether INFINITY is allowed). A tmpfs takes 0 for "no limit",
 # so where 0 would mean the opposite of what it says the least is 1.
-RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
+RULES: dict[str, tuple[Parser, float, bool]] = {
     "memory": (parse_size, 1, True),
     "pids": (parse_count, 1, True),
     "cpus": (parse_cpus, 0.01, True),
@@ -48,7 +52,10 @@ RULES: dict[str, tuple[Callable[[str, str], int | float], float, bool]] = {
     "stack": (parse_size, 1, True),
     "memlock": (parse_size, 0, True),
     "core": (parse_size, 0, True),
+    "io_weight": (parse_weight, 1, False),
 }
+
+MOST_OF: dict[Parser, int] = {parse_duration: MOST_SECONDS, parse_cpus: MOST_CPUS, parse_weight: MOST_WEIGHT}
 
 SAME = {
     "nofile": "nofile",
@@ -142,6 +149,14 @@ class Limits:
     devices are not held. Needs a cgroup with `io` (version 1: `blkio`); systemd gives ordinary users none by
     default."""
 
+    io_weight: int | None = None
+    """The jail's share of disks that are busy, from 1 to 10000, among the cgroups beside its own: those of
+    other runs, each of which has 100 by default. None: that. Holds no rate, and nothing back while nobody
+    else wants the disk. The rest of the host, in cgroups elsewhere in the tree, and disks that neither BFQ
+    nor, in version 2, iocost schedules, do not know of it; nor, in version 1, what is written into the page
+    cache. Needs a cgroup as `io_max` does, and a disk so scheduled when the run is prepared; a later change
+    of the scheduler is not noticed. BFQ takes no more than 1000."""
+
     def __post_init__(self) -> None:
         for field, (parser, least, endless) in RULES.items():
             value = getattr(self, field)
@@ -219,7 +234,7 @@ class Limits:
         return cls(**values)
 
 
-def _check(field: str, value: object, least: float, endless: bool, parser: object) -> None:
+def _check(field: str, value: object, least: float, endless: bool, parser: Parser) -> None:
     seconds = parser is parse_duration
     broken = seconds or parser is parse_cpus
     if isinstance(value, bool) or not isinstance(value, (int, float) if broken else int):
@@ -230,8 +245,8 @@ def _check(field: str, value: object, least: float, endless: bool, parser: objec
     if value == INFINITY:
         if endless:
             return
-        raise LimitError("infinity makes no sense here; write a number of seconds", field)
-    most = MOST_SECONDS if seconds else MOST_CPUS if broken else MOST
+        raise LimitError("infinity makes no sense here; write a number", field)
+    most = MOST_OF.get(parser, MOST)
     if not least <= value <= most:  # which a NaN is not either
         raise LimitError(f"{value!r} is out of range; the least is {least}, the most {most}", field)
     if seconds and field != "grace" and value == 0:

@@ -16,6 +16,9 @@ MOST_SECONDS = 3660 * 86400
 MOST_CPUS = 8192
 """More than any machine has; the kernel's own bound (NR_CPUS)."""
 
+MOST_WEIGHT = 10_000
+"""The greatest weight of a cgroup; see "Weights" in the kernel's cgroup-v2."""
+
 SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SECONDS = {"ms": (1, 1000), "": (1, 1), "s": (1, 1), "m": (60, 1), "h": (3600, 1), "d": (86400, 1)}
 
@@ -75,6 +78,13 @@ def parse_cpus(text: str, field: str = "") -> float:
     if number[0] > MOST_CPUS * number[1]:
         raise LimitError(f"{text!r} is more than {MOST_CPUS} CPUs", field)
     return number[0] / number[1]
+
+
+def parse_weight(text: str, field: str = "") -> int:
+    """A share among others, from 1 to 10000. Raises LimitError, naming `field`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MOST_WEIGHT):
+        raise LimitError(f"{text!r} is not a weight; write a whole number from 1 to {MOST_WEIGHT}", field)
+    return int(text)
 
 
 def parse_cpuset(text: object, field: str = "") -> str:

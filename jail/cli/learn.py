@@ -104,7 +104,7 @@ def watch(jail: Jail, words: Sequence[str]) -> tuple[Outcome, bytes]:
     """Run the command with every call recorded; the outcome, and the line that told it."""
     jail = dataclasses.replace(jail, audit="all")
     reader, writer = os.pipe()
-    plan = build_plan(jail, (), Host.probe(), outcome=writer, program=load_program(jail))
+    plan = build_plan(jail, (), Host.probe(jail), outcome=writer, program=load_program(jail))
     for number in FROM_TERMINAL:
         signal.signal(number, lambda *_: None)
     parent = os.getpid()

@@ -118,6 +118,8 @@ RUN_OPTIONS = (
     Option("io-max", IO_MAX, "DEV:RATE=N[,...]", LIMITS, "most that is read from or written to a block "
            "device in a second; DEV is a whole disk's MAJOR:MINOR, RATE rbps, wbps (bytes), riops or wiops "
            "(operations)", repeat=True),
+    Option("io-weight", COUNT, "N", LIMITS, "the share of busy disks among other jails, from 1 to 10000; "
+           "only on disks that BFQ or iocost schedules", default="100"),
     Option("no-memory", FLAG, "", LIMITS, "no memory limit", sets="memory"),
     Option("no-pids", FLAG, "", LIMITS, "no limit on processes", sets="pids"),
     Option("no-file-size", FLAG, "", LIMITS, "no limit on the size of files", sets="file-size"),

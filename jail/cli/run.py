@@ -56,8 +56,9 @@ def plan_of(parsed: Parsed, command: Sequence[str], sources: Sources) -> Plan:
     for policy in policies_of(jail):
         sources.add(policy)
     program = load_program(jail)
-    host = Host.probe()
+    host = Host.probe(jail)
     sources.add_cgroups(host)
+    sources.add_schedulers(jail)
     asked = {setting.option.name for setting in settings}
     return build_plan(jail, command, host, outcome=make_outcome(settings), program=program,
                       name=make_name(settings),

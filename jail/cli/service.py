@@ -83,7 +83,7 @@ def become(service: Service, request: Request, outcome: int | str | None) -> NoR
     for number, descriptor in clear(numbers).items():
         os.dup2(descriptor, number)
     jail = dataclasses.replace(jail, env=(*jail.env, *env), pass_fds=(*jail.pass_fds, *numbers))
-    plan = build_plan(jail, (), Host.probe(), outcome=outcome, program=load_program(jail))
+    plan = build_plan(jail, (), Host.probe(jail), outcome=outcome, program=load_program(jail))
     exec_jailer(plan, service.command)
 
 

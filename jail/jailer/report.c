@@ -113,7 +113,7 @@ static const char *cgroup_hint(int error)
     case EINVAL:
     case ENOSPC:
     case ERANGE:
-        return "the kernel does not take this value: see --memory, --pids, --cpus, --cpuset and --io-max";
+        return "the kernel does not take this value: see --memory, --pids, --cpus, --cpuset, --io-max and --io-weight";
     case ENODEV:
     case ENXIO:
         return "there is no such disk: --io-max takes the MAJOR:MINOR of a whole one, as lsblk -d shows it";

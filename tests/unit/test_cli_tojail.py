@@ -178,7 +178,10 @@ def test_the_outcome_goes_to_the_last_place_named(tmp_path: Path, monkeypatch: p
             "--tmpfs: '10X' is not a size; write bytes or a number with K, M, G or T, e.g. 256M",
         ),
         (["--net", "hsot"], "--net: expected none or host, not 'hsot'; did you mean host?"),
-        (["--allow-weaker", "all"], "--allow-weaker: expected memory or pids or cpu-time, not 'all'"),
+        (
+            ["--allow-weaker", "all"],
+            "--allow-weaker: expected memory or pids or cpu-time or io-weight, not 'all'",
+        ),
         (["--uid", "4294967295"], "--uid: expected a whole number from 0 to 4294967294, not '4294967295'"),
         (["--uid", "root"], "--uid: expected a whole number from 0 to 4294967294, not 'root'"),
         (["--pass-fd", "2"], "--pass-fd: expected a whole number from 3 to 65535, not '2'"),

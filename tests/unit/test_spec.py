@@ -107,7 +107,7 @@ def test_hostnames(name: str) -> None:
         ("uid", -1, "whole number from 0 to 4294967294"),
         ("gid", 2**32 - 1, "whole number from 0 to 4294967294"),
         ("uid", True, "whole number"),
-        ("allow_weaker", frozenset({"memroy"}), "expected memory, pids or cpu-time, got 'memroy'"),
+        ("allow_weaker", frozenset({"memroy"}), "expected memory, pids, cpu-time or io-weight, got 'memroy'"),
         ("allow_weaker", {"memory"}, "expected a frozenset"),
         ("without", frozenset({"net"}), "expected proc, tmp, shm, etc or landlock"),
         ("pass_fds", (2,), "whole number from 3"),
