@@ -101,9 +101,11 @@ class Gateway:
         with site.gate.passed(entry.client):
             body = Body(receive, service.settings.max_body, self.config.stall_timeout, entry)
             params = query_params(scope["query_string"])
-            kind = form_kind(headers.get("content-type", ""))
-            if kind and await body.begin(MAX_FORM):
-                params |= body_params(kind, body.read)
+            content_type = headers.get("content-type", "")
+            kind = form_kind(content_type)
+            if kind:
+                await body.begin(MAX_FORM)
+                params |= await body_params(kind, content_type, body)
             request = self._request(scope, service, entry.id, rest, params)
             turn = Turn(
                 body,

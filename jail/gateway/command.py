@@ -11,6 +11,7 @@ def serve(path: str, parsed: Parsed) -> int:
     try:
         import jinja2  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

@@ -38,9 +38,9 @@ class Body:
         """What was read ahead; `parts` begins with it."""
         self.whole = False
 
-    async def begin(self, most: int) -> bool:
-        """Read up to `most` bytes ahead; whether that is all of it. No jail runs yet whose time would end: so
-        all of it comes within the time that else each part has, or it is a Problem."""
+    async def begin(self, most: int) -> None:
+        """Read ahead, all of it or more than `most` bytes. No jail runs yet whose time would end: so that
+        comes within the time that else each part has, or it is a Problem."""
         parts, size = [], 0
         try:
             async with asyncio.timeout(self.stall):
@@ -50,7 +50,6 @@ class Body:
         except TimeoutError:
             raise Problem(408, TOO_LONG) from None
         self.read = b"".join(parts)
-        return self.whole
 
     async def parts(self) -> AsyncIterator[bytes]:
         """All of it. Raises Problem, Gone."""

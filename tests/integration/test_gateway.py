@@ -99,7 +99,7 @@ def status_line(pid: int, name: str) -> str:
     return next(line.split()[1] for line in lines if line.startswith(name))
 
 
-def test_parameters_of_query_form_and_json_are_merged(served):
+def test_parameters_of_query_forms_and_json_are_merged(served):
     with served.client() as client:
         assert client.get("/request/x?a=1&a=2&b=%20").json()["p"] == {"a": ["1", "2"], "b": " "}
         assert client.post("/request?a=1&b=2", data={"b": "3"}).json()["p"] == {"a": "1", "b": "3"}
@@ -107,6 +107,8 @@ def test_parameters_of_query_form_and_json_are_merged(served):
         assert client.post("/request", json=[1]).json()["p"] == {}
         broken = client.post("/request", content=b"{", headers={"content-type": "application/json"})
         assert (broken.status_code, broken.headers["content-type"]) == (400, "application/problem+json")
+        form = client.post("/request?a=1&b=2", data={"b": "3", "c": "4"}, files={"f": b"." * 2 * MIB})
+        assert form.json()["p"] == {"a": "1", "b": "3", "c": "4"}
         many = client.get("/request?" + "&".join(f"x{n}=" for n in range(2000)))
         assert many.status_code == 400
 

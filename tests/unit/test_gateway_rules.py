@@ -14,7 +14,7 @@ from jail.gateway.config import Config
 from jail.gateway.gate import Gate, client_key
 from jail.gateway.head import SANDBOX, cookie, response_head
 from jail.gateway.log import shown
-from jail.gateway.params import body_params, form_kind, query_params
+from jail.gateway.params import form_kind, json_params, query_params
 from jail.gateway.problem import Problem, of_outcome, prefers_html
 from jail.outcome import STATUSES, Outcome
 from jail.services.messages import Head
@@ -78,7 +78,7 @@ def test_parameters() -> None:
     ]
     for text in (b"{", b'{"a": NaN}', b"[" * 100_000, b"\xff"):
         with pytest.raises(Problem):
-            body_params("json", text)
+            json_params(text)
 
 
 def test_a_rate_and_its_way_back() -> None:
