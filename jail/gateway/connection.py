@@ -49,6 +49,19 @@ class Hangups:
                 self.known[descriptor].hung_up()
 
 
+class Framed(h11.Connection):
+    """Refuses requests whose end a proxy may see elsewhere: what it takes for a body would be a request here
+    (RFC 9112, 6.1)."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if b"transfer-encoding" in names and (b"content-length" in names or event.http_version < b"1.1"):
+                raise h11.RemoteProtocolError("Transfer-Encoding with Content-Length, or with HTTP/1.0")
+        return event
+
+
 class Connection(H11Protocol):
     """In each request's scope as `state["connection"]`."""
 
@@ -58,6 +71,7 @@ class Connection(H11Protocol):
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.conn = Framed(h11.SERVER, MAX_HEAD)
         self.gone = asyncio.Event()
         """Nobody waits for a response any more."""
         self._timer: asyncio.TimerHandle | None = None

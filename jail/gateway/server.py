@@ -15,7 +15,7 @@ import uvicorn
 
 from jail.errors import UnsupportedError
 from jail.gateway.config import Config
-from jail.gateway.connection import MAX_HEAD, Connection, Hangups
+from jail.gateway.connection import Connection, Hangups
 from jail.gateway.listen import described
 from jail.gateway.log import Bridge, Log
 from jail.gateway.notify import Notifier
@@ -45,7 +45,6 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=config.stall_timeout,  # type: ignore[arg-type]
                 timeout_graceful_shutdown=config.drain_timeout,  # type: ignore[arg-type]
-                h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_notify=self.notifier.interval or 1,  # type: ignore[arg-type]
                 callback_notify=self._alive if self.notifier.interval else None,
             )
