@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from support.launcher import Launcher
 
 PROCESSES, EACH = 10, 15000
@@ -29,6 +30,7 @@ def open_files() -> int:
     return int(Path("/proc/sys/fs/file-nr").read_text().split()[0])
 
 
+@pytest.mark.alone
 def test_open_files_count_as_memory_and_are_given_back(cgroup_pyjail: Launcher) -> None:
     options = ["--memory", "28M", "--pids", str(PROCESSES + 1), "--nofile", str(EACH + 50), "--timeout", "60"]
     before = open_files()

@@ -73,6 +73,7 @@ def finish(processes: list[Running]) -> None:
         assert (process.returncode, out) == (0, b"%d\n" % number), err
 
 
+@pytest.mark.alone
 def test_thirty_two_at_once(pyjail, start_many):
     before = traces()
     processes = start_many(pyjail)
@@ -128,6 +129,7 @@ def test_ids_are_given_back(root_pyjail, place_of_root):
     assert not (place_of_root / "lock").exists()
 
 
+@pytest.mark.alone
 def test_nothing_is_left_after_a_hundred_runs(pyjail):
     before = traces()
     for number in range(100):

@@ -69,6 +69,7 @@ def test_without_a_fault_it_runs(
     assert (status, ran, outcome["status"]) == (0, True, "exited")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("more", MORE)
 def test_every_step_that_fails_keeps_the_payload_from_running(
     pyjail: Launcher, faulty: Path, place: Path, more: tuple[str, ...]

@@ -52,6 +52,7 @@ def sweep(pyjail: Launcher, last: int, count: int, *command: str) -> dict[str, o
     return found
 
 
+@pytest.mark.alone
 def test_sigkill_of_the_supervisor_at_any_moment_leaves_nothing(pyjail: Launcher) -> None:
     """From before its first instruction to long after the payload runs."""
     words = ["run", "--", "/bin/sh", "-c", "cat & cat & setsid cat & cat"]
