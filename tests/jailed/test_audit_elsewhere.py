@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jailed.test_audit import THREADS, denied
-from support.installation import build_module
 from support.launcher import Launcher
 from support.plans import command_of, make_plan, run_plan
 
@@ -24,16 +22,6 @@ def _x86(require: Callable[[str], None]) -> None:
         pytest.skip("the numbers of this file are x86-64's")
 
 
-@pytest.fixture(scope="module")
-def old_kernel() -> Iterator[Path]:
-    """The jailer that can be told what the kernel lacks."""
-    with tempfile.TemporaryDirectory(prefix="pyjail-old-") as folder:
-        Path(folder).chmod(0o755)
-        program = Path(folder, "jailer")
-        build_module().compile_jailer(program, variant="fault")
-        yield program
-
-
 STORM = """
 import signal
 signal.signal(signal.SIGALRM, lambda *_: None)
@@ -44,16 +32,16 @@ answer(got=sorted({str(call(101, 0, 0, 0, 0)) for _ in range(2000)}))
 
 @pytest.mark.parametrize("lacks", ["", "wait_killable_recv"])
 def test_kernels_that_interrupt_a_call_in_hand(
-    pyjail: Launcher, old_kernel: Path, place: Path, lacks: str
+    pyjail: Launcher, faulty: Path, place: Path, lacks: str
 ) -> None:
     """Before Linux 5.19 a signal may; the call is refused all the same."""
     env = {"PYJAIL_FAULT_LACKS": lacks}
     command = command_of(pyjail.words(STORM))
-    r = run_plan(pyjail, place, command, audit="refused", program=old_kernel, env=env)
+    r = run_plan(pyjail, place, command, audit="refused", program=faulty, env=env)
     assert set(r.answer["got"]) <= {"EPERM", "EINTR"}
     assert "EPERM" in r.answer["got"]
     command = command_of(pyjail.words(THREADS))
-    r = run_plan(pyjail, place, command, audit="refused", program=old_kernel, env=env)
+    r = run_plan(pyjail, place, command, audit="refused", program=faulty, env=env)
     assert denied(r)["ptrace"] == 50 * (8 + 4 + 4)
 
 

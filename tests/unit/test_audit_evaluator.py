@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.installation import build_module
 from unit.test_seccomp_evaluator import BAD, RETURN, bpf
 
 import seccomp
@@ -23,15 +22,14 @@ Evaluate = Callable[[bytes, Sequence[Call]], list[int] | None]
 
 
 @pytest.fixture(scope="module")
-def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Evaluate:
+def evaluate(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluate:
     """What the jailer says of calls under a program; None where it does not run it."""
     folder: Path = tmp_path_factory.mktemp("evaluator")
-    build_module().compile_jailer(folder / "jailer", variant="fault")
 
     def ask(program: bytes, calls: Sequence[Call]) -> list[int] | None:
         (folder / "plan").write_text(f"{HEAD}seccomp x {Program('x', program).to_hex()}\nend\n")
         data = b"".join(struct.pack("<iIQ6Q", nr, arch, 0, *args) for nr, arch, args in calls)
-        command = [folder / "jailer", "evaluate", folder / "plan"]
+        command = [faulty, "evaluate", folder / "plan"]
         ended = subprocess.run(command, input=data, capture_output=True, check=False)
         assert ended.returncode in (0, 1), ended
         return None if ended.returncode else list(struct.unpack(f"<{len(calls)}I", ended.stdout))
