@@ -171,18 +171,17 @@ def test_a_link_to_the_configuration_switched(spied, place):
     for name in ("v1", "v2"):
         (place / name).mkdir()
         (place / name / "jail.toml").write_text(f'env = ["A={name}"]\n')
-    (place / "current").symlink_to("v1")
-    (place / "link.toml").symlink_to("current/jail.toml")
-    settle(place / "v1" / "jail.toml", place / "v2" / "jail.toml", place / "current", place / "link.toml")
-    for config in (place / "current" / "jail.toml", place / "link.toml"):
+    current, other, link = place / "current", place / "other", place / "link.toml"
+    current.symlink_to("v1")
+    other.symlink_to("v1")
+    link.symlink_to("other/jail.toml")
+    settle(place / "v1" / "jail.toml", place / "v2" / "jail.toml", current, other, link)
+    for folder, config in ((current, current / "jail.toml"), (other, link)):
         words = ("run", "--config", config, "--", *SH, "echo $A")
-        (place / "current").unlink()
-        (place / "current").symlink_to("v1")
-        settle(place / "current")
         assert spied.built(*words).stdout == b"v1\n"
         assert spied.native(*words).stdout == b"v1\n"
-        (place / "current").unlink()
-        (place / "current").symlink_to("v2")
+        folder.unlink()
+        folder.symlink_to("v2")
         assert spied.built(*words).stdout == b"v2\n"
 
 

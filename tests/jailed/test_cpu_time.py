@@ -13,9 +13,9 @@ def used(outcome) -> float:
     return outcome["cpu_user_seconds"] + outcome["cpu_system_seconds"]
 
 
-@pytest.mark.parametrize(("seconds", "status"), [("2.85", "exited"), ("3.15", "cpu-exceeded")])
+@pytest.mark.parametrize(("seconds", "status"), [("0.9", "exited"), ("1.1", "cpu-exceeded")])
 def test_just_below_and_just_above(cgroup_pyjail, seconds, status):
-    r = cgroup_pyjail.run("run", "--cpu-time", "3", "--", *PYTHON, BURN, seconds)
+    r = cgroup_pyjail.run("run", "--cpu-time", "1", "--", *PYTHON, BURN, seconds)
     assert r.outcome["status"] == status, r.outcome
     assert r.returncode == (0 if status == "exited" else 124)
     assert r.outcome["enforced"]["cpu_time"].startswith("cgroup")

@@ -53,7 +53,7 @@ def test_a_folder_that_was_moved_is_still_the_one_that_is_looked_at(pyjail):
     [
         ("exit 3", "exited 3", "1h"),
         ("kill -9 $$", "killed by signal 9", "1h"),
-        ("exec sleep 1000", "timed-out", "3s"),
+        ("exec sleep 1000", "timed-out", "1s"),
     ],
 )
 def test_statistics_are_one_line(pyjail, code, words, timeout):

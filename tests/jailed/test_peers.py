@@ -175,7 +175,7 @@ answer(status=process.outcome.status)
 def test_clocks_start_anew_once(scripts: Scripts) -> None:
     """The time before is no time of the job, and its limit holds from there on."""
     found = scripts.answer(LOOP + """
-box = Jail().with_limits(timeout=3)
+box = Jail().with_limits(timeout=1)
 with started("echo ready; read line; while :; do sleep 1; done", jail=box) as process:
     before = process.stats().wall_seconds
     process._begin()
@@ -186,7 +186,7 @@ with started("echo ready; read line; while :; do sleep 1; done", jail=box) as pr
         again = error.errno
     process.stdin.close()
     outcome = process.wait()
-answer(status=outcome.status, again=again, wall=3 <= outcome.wall_seconds)
+answer(status=outcome.status, again=again, wall=1 <= outcome.wall_seconds)
 """)
     assert found == {"status": "timed-out", "again": 114, "wall": True}
 

@@ -27,14 +27,14 @@ def test_a_timeout_kills_and_tells_what_was_read(scripts: Scripts) -> None:
     assert scripts.answer("""
 try:
     jail.run(["/bin/sh", "-c", "trap '' TERM; echo begun; while :; do sleep 1000; done"], capture_output=True,
-             timeout=2, text=True)
+             timeout=1, text=True)
 except jail.TimeoutExpired as error:
     answer(output=error.output, err=error.stderr, timeout=error.timeout, children=os.waitpid.__name__)
     try:
         os.waitpid(-1, 0)
     except ChildProcessError:
         answer(output=error.output, timeout=error.timeout, reaped=True)
-""") == {"output": "begun\n", "timeout": 2, "reaped": True}
+""") == {"output": "begun\n", "timeout": 1, "reaped": True}
 
 
 def test_communicate_can_be_repeated(scripts: Scripts) -> None:
