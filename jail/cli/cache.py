@@ -182,7 +182,7 @@ def state(path: str) -> str:
 
 def cache(action: str) -> int:
     """`pyjail cache clear` and `pyjail cache path`; the exit status."""
-    from jail.cli.parse import UsageError
+    from jail.settings import UsageError
     path = folder()
     if action == "path":
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")

@@ -6,8 +6,9 @@ import os
 import sys
 
 from jail.cli.options import COMMANDS, FAMILIES, Command
-from jail.cli.parse import Parsed, UsageError, closest, parse
+from jail.cli.parse import Parsed, parse
 from jail.errors import JailError
+from jail.settings import UsageError, closest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 
-from jail.cli.parse import Parsed, UsageError
+from jail.cli.parse import Parsed
 from jail.cli.run import check_command, plan_of
 from jail.cli.writing import write_whole
 from jail.launch import jailer_path
+from jail.settings import UsageError
 from jail.sources import Sources, lasting
 
 MAX_LINE = 255  # the kernel reads 256 bytes of a #! line (BINPRM_BUF_SIZE)

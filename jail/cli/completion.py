@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jail.cli.options import COMMANDS, FAMILIES, FILE, FLAG, FOLDER, PAIR, Command, Option
-from jail.cli.parse import UsageError
+from jail.cli.options import COMMANDS, FAMILIES, Command
+from jail.settings import FILE, FLAG, FOLDER, PAIR, Option, UsageError
 
 WORDS = {"cache": ("clear", "path"), "completion": ("bash", "zsh", "fish"),
          "help": tuple(dict.fromkeys(name.split(" ")[0] for name in COMMANDS))}

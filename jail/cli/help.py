@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jail.cli.options import COMMANDS, FAMILIES, GROUPS, Command, Option
-from jail.cli.parse import Parsed, UsageError
+from jail.cli.options import COMMANDS, FAMILIES, Command
+from jail.cli.parse import Parsed
+from jail.settings import GROUPS, Option, UsageError
 
 WIDTH = 80
 COLUMN = 26

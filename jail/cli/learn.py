@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 import prctl
 
 from jail.build import build_plan
-from jail.cli.parse import Parsed, UsageError
+from jail.cli.parse import Parsed
 from jail.cli.run import check_command, settings_of
 from jail.cli.seccomp import policy_of
-from jail.cli.tojail import make_jail, make_outcome
 from jail.cli.writing import note, write_whole
 from jail.errors import JailError, LaunchError
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
 from jail.outcome import Outcome
+from jail.settings import UsageError
 from jail.sources import Sources
+from jail.tojail import make_jail, make_outcome
 from seccomp import PolicyError, learned
 from seccomp.learn import Learned, learn, seen_in
 

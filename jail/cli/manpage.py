@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jail.cli.help import ABOUT, EXAMPLES, OTHER_STATUSES, STATUSES, described
-from jail.cli.options import COMMANDS, GROUPS, HELP, RUN_OPTIONS
+from jail.cli.options import COMMANDS, HELP
+from jail.settings import GROUPS, RUN_OPTIONS
 
 CACHE = """\
 The plan that \\fBrun\\fR makes from its options is kept in \\fI$XDG_CACHE_HOME/pyjail\\fR (or

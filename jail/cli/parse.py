@@ -10,26 +10,14 @@ plan without understanding options.
 from __future__ import annotations
 
 from jail._record import record
-from jail.cli.options import FLAG, Command, Option
+from jail.settings import FLAG, Setting, UsageError, closest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-class UsageError(Exception):
-    """What was typed or configured makes no sense. The text is the whole message: what, where, remedy."""
-
-
-@record(frozen=True)
-class Setting:
-    """One option as it was given: `where` names it in messages, `base` is what relative paths start from
-    ("" is the current folder)."""
-
-    option: Option
-    text: str
-    where: str
-    base: str = ""
+    from jail.cli.options import Command
+    from jail.settings import Option
 
 
 @record(frozen=True)
@@ -95,10 +83,3 @@ def unknown_option(command: Command, word: str, known: Iterable[str]) -> str:
     likely = closest(word.lstrip("-"), known)
     hint = f"did you mean --{likely}?" if likely else f"`pyjail {command.name} --help` lists them"
     return f"unknown option {word}; {hint}"
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like this one, or "". Only errors pay for difflib."""
-    import difflib
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return matches[0] if matches else ""

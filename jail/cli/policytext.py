@@ -8,7 +8,7 @@ import os
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from jail.cli.parse import UsageError
+from jail.settings import UsageError
 from seccomp import Policy, PolicyError, Rule, _calls, profiles
 from seccomp.describe import describe_steps
 from seccomp.explanation import looked_at

@@ -7,18 +7,19 @@ import sys
 
 from jail.build import build_plan
 from jail.cli.cache import folder, store
-from jail.cli.parse import Parsed, UsageError
-from jail.cli.tojail import host_path, make_jail, make_name, make_outcome
+from jail.cli.parse import Parsed
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
+from jail.settings import UsageError
 from jail.sources import Sources, lasting, policies_of
+from jail.tojail import host_path, make_jail, make_name, make_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jail.cli.parse import Setting
     from jail.plan import Plan
+    from jail.settings import Setting
 
 
 def run(parsed: Parsed, key: tuple[str, str] | None,
@@ -70,7 +71,7 @@ def settings_of(parsed: Parsed, sources: Sources) -> list[Setting]:
     config = parsed.last("config")
     if config is None:
         return parsed.settings
-    from jail.cli.config import read_config
+    from jail.configfile import read_config
     path = host_path(config, config.text)
     sources.add(path)
     return read_config(path) + parsed.settings

@@ -15,11 +15,12 @@ from types import FrameType
 
 from jail._record import record
 from jail.cli.options import Command
-from jail.cli.parse import Parsed, UsageError
+from jail.cli.parse import Parsed
 from jail.errors import JailError, LaunchError
 from jail.further import ask_for, refusal
 from jail.launch import outcome_of
 from jail.requests import Stats, answered, ask, send, stats_of, take
+from jail.settings import UsageError
 from jail.streams import Ends
 
 PATIENCE = 5.0

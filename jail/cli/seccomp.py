@@ -9,11 +9,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from jail.cli import policytext
-from jail.cli.parse import Parsed, UsageError, closest
-from jail.cli.tojail import choice
+from jail.cli.parse import Parsed
 from jail.cli.writing import note, write_whole
 from jail.errors import UnsupportedError
+from jail.settings import UsageError, closest
 from jail.sources import is_policy_file
+from jail.tojail import choice
 from seccomp import LibraryMissingError, Policy, PolicyError, diff, disassemble, explain, profiles
 from seccomp.selectors import number
 

@@ -8,14 +8,14 @@ import sys
 from typing import NoReturn
 
 from jail.build import build_plan
-from jail.cli.options import RUN_OPTIONS
-from jail.cli.parse import Parsed, UsageError
-from jail.cli.tojail import choice, host_path, make_outcome
+from jail.cli.parse import Parsed
 from jail.host import Host
 from jail.launch import exec_jailer, load_program
 from jail.services.messages import grouped
 from jail.services.request import Request
 from jail.services.service import CODE, MAX_CODE, MESSAGES, REQUEST, Service, sealed
+from jail.settings import RUN_OPTIONS, UsageError
+from jail.tojail import choice, host_path, make_outcome
 
 USAGE = "usage: pyjail service run [options] FILE|-|-c CODE"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import os.path
 
-from jail.cli.options import RUN_OPTIONS
-from jail.cli.parse import Parsed, Setting
+from jail.cli.parse import Parsed
 from jail.cli.run import run, settings_of
-from jail.cli.tojail import make_jail
 from jail.defaults import PROGRAMS
 from jail.host import TOP
+from jail.settings import RUN_OPTIONS, Setting
 from jail.sources import Sources
 from jail.spec import Bind
+from jail.tojail import make_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

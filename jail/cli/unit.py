@@ -7,11 +7,12 @@ import pwd
 import re
 import sys
 
-from jail.cli.parse import Parsed, UsageError
-from jail.cli.tojail import choice
+from jail.cli.parse import Parsed
 from jail.directives import Cgroup, Grace, Ids, ListenFds, Notify
 from jail.errors import SpecError
 from jail.plan import Plan
+from jail.settings import UsageError
+from jail.tojail import choice
 
 GRACE_MS = 5000  # docs/plan.md
 MARGIN_SECONDS = 5  # beyond the jail's own grace, so that it ends its payload by itself

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 
-from jail.cli.parse import UsageError
+from jail.settings import UsageError
 
 
 def write_whole(path: str, content: bytes, mode: int | None = None) -> None:

@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from jail.cli.parse import Setting
 from jail.errors import JailError, SpecError
 from jail.gateway.gate import Gate
 from jail.gateway.problem import Problem
@@ -16,6 +15,7 @@ from jail.services.exchange import Exchange, open_exchange
 from jail.services.languages import BY_EXTENSION
 from jail.services.request import Request
 from jail.services.service import Service
+from jail.settings import Setting
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 SETTLED = 2.0

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jail.cli.options import JAIL_OPTIONS
-from jail.cli.parse import Parsed, Setting, UsageError
-from jail.cli.tojail import choice, host_path, number
+from jail.cli.parse import Parsed
+from jail.settings import Setting, UsageError
+from jail.tojail import choice, host_path, number
 from rlimits import INFINITY, LimitError, parse_duration
 
 MOST = 1 << 16

@@ -6,8 +6,8 @@ import os
 import socket
 import stat
 
-from jail.cli.parse import UsageError
 from jail.errors import LaunchError
+from jail.settings import UsageError
 
 DEFAULT = "127.0.0.1:8080"
 FIRST_PASSED = 3  # sd_listen_fds(3)

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jail.cli.parse import Setting, UsageError
-from jail.cli.tojail import make_jail
 from jail.errors import SpecError
 from jail.services.languages import (
     BY_NAME,
@@ -22,7 +20,9 @@ from jail.services.languages import (
     runner_mount,
 )
 from jail.services.settings import Settings, read_settings
+from jail.settings import Setting, UsageError
 from jail.spec import Bind, Jail
+from jail.tojail import make_jail
 from rlimits import INFINITY
 
 TIMEOUT = 10.0

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jail.cli.config import KEYS, read_table, settings_in, shown
-from jail.cli.parse import Setting, UsageError, closest
+from jail.configfile import KEYS, read_table, settings_in, shown
 from jail.errors import SpecError
+from jail.settings import Setting, UsageError, closest
 from rlimits import LimitError, parse_size
 
 NOT_FOR_SERVICES = ("outcome", "stats", "pass-fd")

@@ -51,6 +51,26 @@ def test_no_costly_module_is_imported_on_the_way_to_a_plan() -> None:
     assert set(loaded).isdisjoint(COSTLY)
 
 
+FROM_TOML = f"""
+import sys
+sys.path.insert(0, {str(PROJECT)!r})
+import jail
+with open(sys.argv[1], "w") as file: file.write('hostname = "named"')
+assert jail.Jail.from_toml(sys.argv[1]).hostname == "named"
+print(*(name for name in sys.modules if name.startswith("jail.cli")))
+"""
+
+
+def test_the_library_reads_a_configuration_file_without_the_command(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", FROM_TOML, tmp_path / "jail.toml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == []
+
+
 def test_names_come_when_they_are_asked_for() -> None:
     for name in jail.__all__:
         assert getattr(jail, name) is not None

@@ -9,10 +9,10 @@ import pytest
 
 from jail.cli import main
 from jail.cli.compile import interpreter_line
-from jail.cli.parse import UsageError
 from jail.directives import Argv, Depends, OutcomeTo, PassFd
 from jail.launch import jailer_path
 from jail.plan import Plan
+from jail.settings import UsageError
 
 
 def test_it_is_executable_names_the_jailer_and_holds_the_command(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jail.cli.config import read_config
 from jail.cli.options import COMMANDS
-from jail.cli.parse import UsageError, parse
-from jail.cli.tojail import make_jail
+from jail.cli.parse import parse
+from jail.configfile import read_config
+from jail.settings import UsageError
 from jail.spec import Bind, Jail
+from jail.tojail import make_jail
 
 
 def config(folder: Path, text: str | bytes) -> str:

@@ -14,7 +14,8 @@ from jail.cli import main
 from jail.cli.completion import completion
 from jail.cli.help import command_help, described, overview
 from jail.cli.manpage import man_page
-from jail.cli.options import COMMANDS, GROUPS, RUN_OPTIONS
+from jail.cli.options import COMMANDS
+from jail.settings import GROUPS, RUN_OPTIONS
 
 MAN = Path(__file__).parents[2] / "docs/man"
 

@@ -15,7 +15,8 @@ from jail import Jail, Outcome
 from jail.cli import main
 from jail.cli.learn import learn_policy
 from jail.cli.options import COMMANDS
-from jail.cli.parse import UsageError, parse
+from jail.cli.parse import parse
+from jail.settings import UsageError
 from seccomp import Policy, load
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jail.cli.options import COMMANDS
-from jail.cli.parse import Parsed, UsageError, parse
+from jail.cli.parse import Parsed, parse
+from jail.settings import UsageError
 
 RUN = COMMANDS["run"]
 

@@ -13,10 +13,11 @@ import pytest
 import jail
 from jail.cli import main
 from jail.cli.options import COMMANDS
-from jail.cli.parse import UsageError, parse
+from jail.cli.parse import parse
 from jail.cli.run import run
 from jail.directives import Argv, Cwd, Depends, Env, Hostname, Key, OutcomeTo, Rlimit
 from jail.plan import Plan
+from jail.settings import UsageError
 
 HEX = "fedcba9876543210"
 ROOT = str(Path(jail.__file__).parents[1])

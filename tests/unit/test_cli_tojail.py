@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from jail.cli.options import COMMANDS, FLAG, RUN_OPTIONS, Option
-from jail.cli.parse import UsageError, parse
-from jail.cli.tojail import make_jail, make_outcome
+from jail.cli.options import COMMANDS
+from jail.cli.parse import parse
 from jail.errors import SpecError
+from jail.settings import FLAG, RUN_OPTIONS, Option, UsageError
 from jail.spec import Bind, Jail, Tmpfs
+from jail.tojail import make_jail, make_outcome
 from rlimits import INFINITY, Limits
 
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="pyjail-linux[serve] is not installed")
 
 from jail.cli.options import COMMANDS
-from jail.cli.parse import UsageError, parse
+from jail.cli.parse import parse
 from jail.gateway.access import Access
 from jail.gateway.app import origin_form, request_id
 from jail.gateway.config import Config
@@ -19,6 +19,7 @@ from jail.gateway.problem import Problem, of_outcome, prefers_html
 from jail.outcome import STATUSES, Outcome
 from jail.services.messages import Head
 from jail.services.settings import Settings
+from jail.settings import UsageError
 
 
 @pytest.mark.parametrize(

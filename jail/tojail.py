@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os.path
 
-from jail.cli.parse import UsageError, closest
 from jail.errors import SpecError
+from jail.settings import UsageError, closest
 from jail.sources import is_policy_file
 from jail.spec import MAX_DESCRIPTOR, MAX_ID, Bind, Jail, Tmpfs
 from rlimits import INFINITY, LimitError, Limits, parse_rlimit, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jail.cli.parse import Setting
+    from jail.settings import Setting
     from rlimits.io_max import IoMax
     from rlimits.rlimit import Rlimit
 
