@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 
+from jail.defaults import TMP_INODES
 from jail.errors import CopyError
+from jail.mounting import mount_tmpfs, unmount
 from jail.removal import empty
-from jail.spec import Jail
+from jail.spec import Jail, parse_limits
+from rlimits import INFINITY
 
 MAX_FILES = 1000
 MAX_BYTES = 64 << 20
@@ -36,13 +40,29 @@ class Workdir:
     Only the caller's user can reach it from outside a jail. What jails put there takes room on the host's
     file system: `Limits.file_size` holds for each file, nothing but a quota or a file system of its own for
     all. It is left behind where the caller is killed.
+
+    With `size`, in bytes or as `"64M"`, it is a file system of its own: a tmpfs of that size, rounded up to
+    whole pages, and of 65536 files and folders. All who write share them, jails and copies; whoever wants
+    more gets ENOSPC. It takes memory: it counts for the memory limit of the jail that wrote it while that
+    runs, for nobody's afterwards. Needs root, with the right to mount where it is, and Linux 6.3; raises
+    UnsupportedError elsewhere, SpecError for what is no size.
     """
 
-    def __init__(self, parent: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, parent: str | os.PathLike[str] | None = None, *, size: int | str | None = None
+    ) -> None:
+        most = None if size is None else parse_limits(tmp_size=size).tmp_size
         # Two folders: a jail may change the mode of the inner one, which it owns, and never sees the outer.
         self._outer = tempfile.mkdtemp(prefix="pyjail-work-", dir=parent)
         self._path = os.path.join(self._outer, "files")
-        os.mkdir(self._path, 0o700)
+        self._mounted = most not in (None, INFINITY)
+        try:
+            os.mkdir(self._path, 0o700)
+            if most is not None and self._mounted:
+                mount_tmpfs(self._path, most, TMP_INODES, "size of a Workdir")
+        except BaseException:
+            shutil.rmtree(self._outer)
+            raise
         self._folder = os.open(self._path, FOLDER)
 
     def __fspath__(self) -> str:
@@ -95,13 +115,16 @@ class Workdir:
 
     def write(self, name: str, data: bytes | str, *, executable: bool = False) -> None:
         """Make a file; text as UTF-8. Folders on the way are made; nothing is overwritten. Raises
-        CopyError."""
+        CopyError, and there is no such file."""
         mode = 0o755 if executable else 0o644
-        with (
-            _way(self._folder, name, make=True) as (folder, last),
-            open(os.open(last, WRITE, mode, dir_fd=folder), "wb") as file,
-        ):
-            file.write(data.encode() if isinstance(data, str) else data)
+        with _way(self._folder, name, make=True) as (folder, last):
+            descriptor = os.open(last, WRITE, mode, dir_fd=folder)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(data.encode() if isinstance(data, str) else data)
+            except BaseException:
+                _remove(folder, last)
+                raise
 
     def read(self, name: str, max_bytes: int = MAX_BYTES) -> bytes:
         """The content of a regular file. Raises CopyError, also where it is larger than `max_bytes`."""
@@ -112,9 +135,12 @@ class Workdir:
             return data
 
     def close(self) -> None:
-        """Remove it. Raises OSError where a jail still writes into it."""
+        """Remove it. Raises OSError where a jail still writes into it; one of a `size` ends with the jail."""
         if self._folder >= 0:
-            empty(self._folder)
+            if self._mounted:
+                unmount(self._path)
+            else:
+                empty(self._folder)
             os.rmdir(self._path)
             os.rmdir(self._outer)
             os.close(self._folder)

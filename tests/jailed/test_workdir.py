@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from support.launcher import Launcher
 from support.scripts import Scripts
+
+
+@pytest.fixture
+def root_scripts(root_pyjail: Launcher) -> Scripts:
+    return Scripts(root_pyjail)
+
 
 TRY = """
 def attempt(function, *arguments, **options):
@@ -184,3 +192,91 @@ with jail.Workdir() as work:
 answer(seen=sorted(seen))
 """, str(place))
     assert found == {"seen": ["own", "refused"]}
+
+
+FILL = """
+def fill(work, names, size):
+    code = '''import errno, os, sys
+written, wrong = 0, 0
+for name in sys.argv[2:]:
+    file = os.open(name, os.O_WRONLY | os.O_CREAT)
+    try:
+        for _ in range(int(sys.argv[1]) >> 16): written += os.write(file, bytes(1 << 16))
+    except OSError as error: wrong = error.errno
+print(written, errno.errorcode.get(wrong, ""))'''
+    words = ["/usr/bin/python3", "-c", code, str(size), *names]
+    written, *wrong = jail.run(words, jail=work.mounted(), stdout=PIPE, check=True).stdout.split()
+    return [int(written), *(word.decode() for word in wrong)]
+"""
+
+
+def test_a_size_holds_for_all_files_of_all_jails_together(
+    root_scripts: Scripts, place_of_root: Path
+) -> None:
+    found = root_scripts.answer(FILL + TRY + """
+place = sys.argv[1]
+with jail.Workdir(place, size="4M") as work:
+    path = os.fspath(work)
+    jails = [fill(work, ["a", "b"], 1 << 20), fill(work, ["c", "d"], 2 << 20)]
+    copied = attempt(work.write, "e", bytes(1 << 16))
+    read = len(work.read("c"))
+    facts = os.stat(path + "/a")
+    left = os.listdir(path)
+answer(jails=jails, copied=copied, read=read, owner=[facts.st_uid, facts.st_gid], left=sorted(left),
+       gone=os.listdir(place), mounted=path in open("/proc/self/mountinfo").read())
+""", str(place_of_root))
+    (first, second) = found.pop("jails")
+    assert first == [2 << 20]
+    assert second[1] == "ENOSPC"
+    assert (2 << 20) - (1 << 17) < second[0] <= 2 << 20
+    assert "No space left" in found.pop("copied")
+    assert found == {"read": 2 << 20, "owner": [0, 0], "left": ["a", "b", "c", "d"],
+                     "gone": [], "mounted": False}
+
+
+def test_a_size_holds_for_the_number_of_files(root_scripts: Scripts) -> None:
+    found = root_scripts.answer("""
+code = '''import errno, itertools
+try:
+    for n in itertools.count(): open(str(n), "w").close()
+except OSError as error: print(n, errno.errorcode[error.errno])'''
+with jail.Workdir(size=1 << 20) as work:
+    words = ["/usr/bin/python3", "-c", code]
+    said = jail.run(words, jail=work.mounted(), stdout=PIPE, text=True, check=True).stdout.split()
+answer(number=int(said[0]), why=said[1])
+""")
+    assert found["why"] == "ENOSPC"
+    assert 60_000 < found["number"] <= 65_536
+
+
+def test_a_size_that_cannot_be_held_is_an_error(ordinary_pyjail: Launcher) -> None:
+    found = Scripts(ordinary_pyjail).answer("""
+place = os.getcwd()
+try:
+    jail.Workdir(place, size="4M")
+except jail.UnsupportedError as error:
+    told = [error.feature, error.needs, error.remedy]
+try:
+    jail.Workdir(place, size="much")
+except jail.SpecError as error:
+    wrong = str(error)
+answer(told=told, wrong=wrong, left=[name for name in os.listdir(place) if name.startswith("pyjail-work")])
+""")
+    feature, needs, remedy = found["told"]
+    assert (feature, "run as root" in remedy or "6.3" in needs) == ("size of a Workdir", True)
+    assert "not a size" in found["wrong"]
+    assert found["left"] == []
+
+
+def test_a_jail_outlives_the_folder_of_a_size(root_scripts: Scripts, place_of_root: Path) -> None:
+    found = root_scripts.answer("""
+place = sys.argv[1]
+with jail.Workdir(place, size="4M") as work:
+    words = ["/bin/sh", "-c", "echo up; read x; echo kept >file; cat file"]
+    process = jail.start(words, jail=work.mounted(), stdin=PIPE, stdout=PIPE)
+    process.stdout.readline()
+with process:
+    out, _ = process.communicate(b"on\\n")
+answer(out=out.decode(), ok=process.outcome.ok, left=os.listdir(place))
+""", str(place_of_root))
+    assert found == {"out": "kept\n", "ok": True, "left": []}
