@@ -2,15 +2,13 @@
 
 A runner reads its request up to the end of descriptor 4 before it looks at the service's code
 (jail/services/runners), so it is started with a pipe there whose other end is kept here. What was started
-ahead is a jail as any other, but for the time limit: that begins with the request, so it is held here, by
-TERM and then, by the jail's supervisor, KILL.
+ahead is a jail as any other, but that its clocks stand still until the request comes.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
+import socket
 
 import anyio
 from anyio.to_thread import run_sync
@@ -18,26 +16,23 @@ from anyio.to_thread import run_sync
 from jail.aio import AsyncProcess, SendStream
 from jail.errors import JailError
 from jail.keeper import Keeper
-from jail.outcome import Outcome
+from jail.requests import answered, send, take
 from jail.services.exchange import Exchange, open_exchange
 from jail.services.request import Request
 from jail.services.service import CODE, MESSAGES, REQUEST, Service, sealed
 from jail.standby import WARM_UP, select_now
-from jail.started import Started, Wanted, begin_new, outcome_with
+from jail.started import Wanted, begin_new
 from jail.streams import PIPE
-from rlimits import INFINITY
 
 MAX_AGE = 600.0
 TRIES = 3
-ENDED_BY_TERM = ("signaled", "killed", "exited")
 
 
 class Ahead:
     """Keeps as many runners of each service ready as its settings say (`pool`), from its first request on.
 
-    `open` stands in the place of `open_exchange`. A service that has no runner, or a limit on idle or CPU
-    time, which a jail that waits would use up, is started when its request comes; so is one where none is
-    ready.
+    `open` stands in the place of `open_exchange`. A service that has no runner is started when its request
+    comes; so is one where none is ready.
     """
 
     def __init__(self, max_age: float = MAX_AGE) -> None:
@@ -87,10 +82,7 @@ class Ahead:
 
 def can_wait(service: Service) -> bool:
     """Whether its runner can be started before its request comes."""
-    if not service.has_runner or service.settings.pool == 0:
-        return False
-    clocks = (service.jail.limits.idle_timeout, service.jail.limits.cpu_time)
-    return all(clock in (None, INFINITY) for clock in clocks)
+    return service.has_runner and service.settings.pool > 0
 
 
 def stamp(service: Service) -> object:
@@ -112,7 +104,6 @@ class Waiting:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stamp = stamp(service)
-        self._since = time.monotonic()
         opened: list[int] = []
         try:
             self._messages, theirs = os.pipe()
@@ -123,10 +114,8 @@ class Waiting:
             if service.code is not None:
                 descriptors[CODE] = sealed(service.code, "code")
                 opened.append(descriptors[CODE])
-            box = service.jail.with_limits(timeout=INFINITY)
-            self._running, self._ends = begin_new(
-                box, Wanted(service.command, (PIPE, PIPE, PIPE), descriptors, {})
-            )
+            wanted = Wanted(service.command, (PIPE, PIPE, PIPE), descriptors, {})
+            self._running, self._ends = begin_new(service.jail, wanted, ahead=True)
             for ours in (self._messages, self._request):
                 opened.remove(ours)
         finally:
@@ -158,15 +147,18 @@ class Waiting:
         self._running.close()
 
     async def begin(self, request: Request) -> Exchange | None:
-        """Hand over the request; None where the runner has ended."""
+        """Hand over the request, with which the clocks start; None where the runner has ended."""
         process = AsyncProcess._with(self._service.command, self._running, self._ends)
-        deadline = self._service.deadline_ms
-        exchange = Exchange(process, self._messages, Deadline(process, deadline, self._since))
+        exchange = Exchange(process, self._messages)
         asked = SendStream(self._request)
         try:
-            await asked.send(request.to_json())
+            with self._running.connect() as clocks:
+                send(clocks, "begin")
+                await asked.send(request.to_json())
+                await close_now(asked)
+                await self._begun(clocks)
             return exchange
-        except anyio.BrokenResourceError:
+        except (anyio.BrokenResourceError, ProcessLookupError):
             await exchange.aclose()
             return None
         except BaseException:
@@ -175,45 +167,19 @@ class Waiting:
         finally:
             await close_now(asked)
 
+    async def _begun(self, clocks: socket.socket) -> None:
+        """The clocks run, or nothing does. The runner is at work meanwhile: whatever has become of it, no
+        other gets its request."""
+        with anyio.move_on_after(WARM_UP):
+            await anyio.wait_readable(clocks)
+        clocks.setblocking(False)
+        try:
+            answered(take(clocks))
+        except OSError:
+            self.kill()
+
 
 async def close_now(stream: SendStream) -> None:
     """Close it also where a cancellation has come."""
     with anyio.CancelScope(shield=True):
         await stream.aclose()
-
-
-class Deadline:
-    """Ends a service after a number of milliseconds from now; None: never. `since`: when its jail was
-    started."""
-
-    def __init__(self, process: Started, milliseconds: int | None, since: float) -> None:
-        self._process = process
-        self._waited = time.monotonic() - since
-        self._lock = threading.Lock()
-        self._passed = False
-        self._timer: threading.Timer | None = None
-        if milliseconds is not None:
-            self._timer = threading.Timer(milliseconds / 1000, self._pass)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _pass(self) -> None:
-        with self._lock:
-            if self._timer is not None and not select_now(self._process.pidfd):
-                self._passed = True
-                self._process.terminate()
-
-    def outcome(self, outcome: Outcome) -> Outcome:
-        self.stop()
-        wall = max(0.0, (outcome.wall_seconds or 0.0) - self._waited)
-        if not self._passed or outcome.status not in ENDED_BY_TERM:
-            return outcome_with(outcome, wall_seconds=wall)
-        return outcome_with(
-            outcome, status="timed-out", wall_seconds=wall, limits_hit=(*outcome.limits_hit, "timeout")
-        )
-
-    def stop(self) -> None:
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None

@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Protocol, cast
+from typing import cast
 
 import anyio
 
@@ -27,22 +27,11 @@ from jail.services.verdict import verdict
 from jail.streams import PIPE
 
 
-class Clock(Protocol):
-    """The time limit of a service whose jail was there before its request."""
-
-    def outcome(self, outcome: Outcome) -> Outcome:
-        """The outcome as it is from the request on."""
-
-    def stop(self) -> None:
-        """There is nothing left to end."""
-
-
 class Exchange:
     """An answer under way; `open_exchange` makes it. Leaving its block kills the jail."""
 
-    def __init__(self, process: AsyncProcess, messages: int, clock: Clock | None = None) -> None:
+    def __init__(self, process: AsyncProcess, messages: int) -> None:
         self.process = process
-        self._clock = clock
         self.stdin = cast(SendStream, process.stdin)
         self.stdout = cast(ReceiveStream, process.stdout)
         self.stderr = cast(ReceiveStream, process.stderr)
@@ -87,8 +76,7 @@ class Exchange:
 
     async def outcome(self) -> Outcome:
         """Wait for the end of the jail. A service waits in turn for who reads its stdout and stderr."""
-        outcome = await self.process.wait()
-        return outcome if self._clock is None else self._clock.outcome(outcome)
+        return await self.process.wait()
 
     async def verdict(self) -> Error | None:
         """None where the service ended well, else what became of it; decided by the supervisor."""
@@ -97,8 +85,6 @@ class Exchange:
     async def aclose(self) -> None:
         """Kill the jail, wait for its end, close the streams."""
         self._shut()
-        if self._clock is not None:
-            self._clock.stop()
         await self.process.aclose()
 
     async def __aenter__(self) -> Exchange:

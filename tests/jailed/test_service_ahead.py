@@ -128,6 +128,26 @@ answer(fine=fine[1:3], quick=fine[3] < 0.5, loops=loops[2], held=0.4 <= loops[3]
     assert answer == {"fine": ["x", ""], "quick": True, "loops": "timeout", "held": True}
 
 
+def test_an_idle_limit_begins_with_the_request(found: Run, services: Services) -> None:
+    services.write("a.toml", 'pool = 1\nidle-timeout = "300ms"\ntimeout = "20s"\ngrace = "100ms"')
+    code = "module.exports = (q, s) => { if (q.params.idle) setInterval(() => {}, 99); else s.end('x'); };"
+    answer = found(
+        """
+await ask(ahead, service)
+await ready(ahead, service)
+await anyio.sleep(0.5)
+waits = ahead.ready(service)
+fine = await ask(ahead, service)
+await ready(ahead, service)
+async with await ahead.open(service, Request(params={"idle": "1"})) as exchange:
+    idle = (await exchange.outcome()).status
+answer(waits=waits, fine=fine[1:3], idle=idle)
+""",
+        services.write("a.js", code),
+    )
+    assert answer == {"waits": 1, "fine": ["x", ""], "idle": "idle-timed-out"}
+
+
 def test_a_file_that_changes(found: Run, services: Services) -> None:
     """In its place, or another one under its name."""
     services.write("a.toml", "pool = 1")
@@ -187,22 +207,22 @@ answer(one=(await ask(ahead, service))[1:3])
 
 
 def test_what_cannot_wait(found: Run, services: Services) -> None:
-    """No runner, or a clock that runs from the start: a jail made for the request, and the same answer."""
+    """No runner, or no pool: a jail made for the request, and the same answer."""
     paths = []
-    for name, toml in (("a.sh", ""), ("b.py", 'idle-timeout = "9s"'), ("c.py", "pool = 0")):
-        services.write(f"{name[0]}.toml", f"pool = 1\n{toml}" if toml != "pool = 0" else toml)
+    for name, pool in (("a.sh", 1), ("b.py", 0)):
+        services.write(f"{name[0]}.toml", f"pool = {pool}")
         code = "printf x" if name.endswith("sh") else "def handler(): return 'x'"
         paths.append(services.write(name, code))
     answer = found(
         """
-services = (a, b, c)
+services = (a, b)
 answers = [(await ask(ahead, each))[1] for each in services]
 answer(answers=answers, wait=[can_wait(each) for each in services], kept=len(ahead._keepers))
 """,
         *paths,
-        names="a, b, c",
+        names="a, b",
     )
-    assert answer == {"answers": ["x"] * 3, "wait": [False] * 3, "kept": 0}
+    assert answer == {"answers": ["x"] * 2, "wait": [False] * 2, "kept": 0}
 
 
 def test_a_request_that_is_cancelled_ends_its_jail(found: Run, services: Services) -> None:
