@@ -12,15 +12,6 @@
 
 static char name[48]; /* the same in every hierarchy */
 
-/* getdents64(2) */
-struct entry {
-    uint64_t inode;
-    int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
 static void make_name(void)
 {
     struct line text = {name, sizeof name, 0, false};
@@ -50,7 +41,7 @@ static void reclaim(int parent)
     long n;
     while ((n = SYS(__NR_getdents64, parent, entries, sizeof entries)) > 0)
         for (long at = 0; at < n;) {
-            const struct entry *e = (const struct entry *)(const void *)(entries + at);
+            const struct folder_entry *e = (const struct folder_entry *)(const void *)(entries + at);
             at += e->length;
             long fd = text_starts(e->name, PREFIX) ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
             if (fd < 0)

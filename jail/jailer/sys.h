@@ -84,6 +84,15 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 /* From asm/stat.h by way of a wrapper, since its struct is named as libc's. */
 #include <asm/stat.h>
 
+/* getdents64(2) */
+struct folder_entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
 #define S_FORMAT(mode) ((mode) & 0170000u)
 #define S_DIRECTORY 0040000u
 #define S_REGULAR 0100000u

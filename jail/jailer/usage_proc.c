@@ -6,15 +6,6 @@
 #define MOST_PROCESSES 1024
 #define TICK_US 10000 /* USER_HZ, the same on every machine */
 
-/* getdents64(2) */
-struct entry {
-    uint64_t inode;
-    int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
 static unsigned processes[MOST_PROCESSES];
 static unsigned count;
 
@@ -64,7 +55,7 @@ static void add_threads(unsigned pid)
         return;
     while ((n = SYS(__NR_getdents64, fd, entries, sizeof entries)) > 0)
         for (long at = 0; at < n;) {
-            const struct entry *e = (const struct entry *)(const void *)(entries + at);
+            const struct folder_entry *e = (const struct folder_entry *)(const void *)(entries + at);
             uint64_t thread;
             at += e->length;
             if (text_number(e->name, 10, INT32_MAX, &thread))
