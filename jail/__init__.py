@@ -11,6 +11,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from jail import runners
     from jail.aio import AsyncExec, AsyncProcess, run_async, start_async
     from jail.build import build_plan
     from jail.confinement import confine
@@ -101,6 +105,7 @@ _HOMES = {
     "jail.process": ("Exec", "Process", "TimeoutExpired", "run", "start"),
     "jail.remote": ("call",),
     "jail.requests": ("Event", "Stats"),
+    "jail.runners": (),
     "jail.spec": ("Bind", "Jail", "Tmpfs"),
     "jail.streams": ("DEVNULL", "PIPE", "STDOUT"),
     "jail.workdir": ("Workdir",),
@@ -108,17 +113,26 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    import importlib
+def _importer(space: dict[str, Any], homes: dict[str, tuple[str, ...]]) -> Callable[[str], object]:
+    """The `__getattr__` of the module with that namespace: a name is imported from its home when it is first
+    used. Where nothing is used of a home, it is itself what is used."""
 
-    if name == "runners":  # a module of its own: this binds it
-        return importlib.import_module("jail.runners")
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module 'jail' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+    def get(name: str) -> object:
+        import importlib
+
+        own = f"{space['__name__']}.{name}"
+        if homes.get(own) == ():
+            return importlib.import_module(own)  # this binds it
+        home = next((home for home, names in homes.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module {space['__name__']!r} has no attribute {name!r}")
+        value = space[name] = getattr(importlib.import_module(home), name)
+        return value
+
+    return get
+
+
+__getattr__ = _importer(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

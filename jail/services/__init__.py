@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from jail import _importer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.services.ahead import Ahead
@@ -38,13 +40,4 @@ _HOMES = {
     "jail.services.settings": ("Settings",),
 }
 
-
-def __getattr__(name: str) -> object:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module 'jail.services' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = _importer(globals(), _HOMES)
