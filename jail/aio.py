@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 from jail.capture import MAX_OUTPUT, PIECE, Capture, Feed
 from jail.errors import LaunchError, SpecError, UnsupportedError
-from jail.further import Further, ask_for, refusal
+from jail.further import Further, asking
 from jail.outcome import Outcome
 from jail.requests import Event, Stats, answered, event_of, send, stats_of, take
 from jail.spawn import Running
@@ -192,17 +192,8 @@ class AsyncProcess(Started):
     ) -> AsyncExec:
         """Start another command in this jail; as Process.exec, with streams of bytes."""
         ends = Ends(stdin, stdout, stderr)
-        connection = None
-        try:
-            connection = self._running.connect()
-            ask_for(connection, argv, env or {}, ends)
+        with asking(self._running, argv, env, ends) as connection:
             answered(await _take(connection))
-        except BaseException as error:
-            ends.close_all()
-            if connection is not None:
-                connection.close()
-            raise refusal(error) if isinstance(error, OSError) else error from None
-        ends.close_theirs()
         return AsyncExec._with(argv, Further(self._running, connection), ends)
 
     async def aclose(self) -> None:

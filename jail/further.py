@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from jail._fields import encode, escape
 from jail.errors import SpecError
@@ -49,6 +50,25 @@ class Further:
     def close(self) -> None:
         self._connection.close()
         self.pidfd = -1
+
+
+@contextmanager
+def asking(
+    jail: Running, argv: Sequence[str | bytes], env: Mapping[str, str] | None, ends: Ends
+) -> Iterator[socket.socket]:
+    """Ask a jail for the command. The answer is taken in the block; where that fails nothing stays open.
+    Raises SpecError."""
+    connection = None
+    try:
+        connection = jail.connect()
+        ask_for(connection, argv, env or {}, ends)
+        yield connection
+    except BaseException as error:
+        ends.close_all()
+        if connection is not None:
+            connection.close()
+        raise refusal(error) if isinstance(error, OSError) else error from None
+    ends.close_theirs()
 
 
 def ask_for(

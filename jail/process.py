@@ -11,7 +11,7 @@ from typing import IO, Any, Self, cast
 
 from jail.capture import MAX_OUTPUT, Capture, Feed, exchange
 from jail.errors import LaunchError, SpecError
-from jail.further import Further, ask_for, refusal
+from jail.further import Further, asking
 from jail.outcome import Outcome
 from jail.requests import Event, Stats, answered, ask, events_of, send, stats_of, take
 from jail.spawn import Running
@@ -107,17 +107,8 @@ class Process(Started):
         """
         form = text_form(text, encoding, errors)
         ends = Ends(stdin, stdout, stderr)
-        connection = None
-        try:
-            connection = self._running.connect()
-            ask_for(connection, argv, env or {}, ends)
+        with asking(self._running, argv, env, ends) as connection:
             answered(take(connection))
-        except BaseException as error:
-            ends.close_all()
-            if connection is not None:
-                connection.close()
-            raise refusal(error) if isinstance(error, OSError) else error from None
-        ends.close_theirs()
         return Exec._with(argv, Further(self._running, connection), ends, form)
 
     def communicate(
