@@ -6,6 +6,7 @@ import configparser
 import os
 import signal
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,55 +84,45 @@ def test_supervisord_sees_the_payloads_status(pyjail, place, compiled):
         supervisor.until("exited: fails", "exit status 7; not expected")
 
 
+@contextmanager
+def up(pyjail, place, made, said_on, **settings):
+    """Supervisord with the program "one", once that has said on the stream `said_on` that it is up."""
+    os.mkfifo(place / "up")
+    pyjail.user.owns(place / "up")
+    settings |= {
+        "command": str(made),
+        "startsecs": "0",
+        "autorestart": "false",
+        f"{said_on}_logfile": str(place / "up"),
+        f"{said_on}_logfile_maxbytes": "0",
+    }
+    reader = os.open(place / "up", os.O_RDWR)
+    try:
+        with Supervisor(pyjail, place, {"one": settings}) as supervisor:
+            assert os.read(reader, 3) == b"up\n"
+            yield supervisor
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize("stop", ["TERM", "INT", "KILL"])
 def test_a_stop_ends_the_whole_jail(pyjail, place, compiled, stop):
     """With a deaf child in a session of its own: whatever the stop signal is, nothing outlives it."""
     script = "setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000' & echo up; exec sleep 1000"
     made = compiled("stays.jail", "--", *SH, script)
-    os.mkfifo(place / "up")
-    pyjail.user.owns(place / "up")
-    settings = {
-        "command": str(made),
-        "startsecs": "0",
-        "autorestart": "false",
-        "stopsignal": stop,
-        "stopwaitsecs": "30",
-        "stdout_logfile": str(place / "up"),
-        "stdout_logfile_maxbytes": "0",
-    }
-    reader = os.open(place / "up", os.O_RDWR)
-    try:
-        with Supervisor(pyjail, place, {"stays": settings}) as supervisor:
-            assert os.read(reader, 3) == b"up\n"
-            watched = int(supervisor.control("pid", "stays"))
-            assert os.readlink(f"/proc/{watched}/exe") == str(pyjail.installation.jailer)
-            held = hold(descendants(supervisor.process.pid))
-            assert len(held) >= 4
-            supervisor.control("stop", "stays")
-            supervisor.until("stopped: stays")
-            assert alive_after(held, 30) == []
-    finally:
-        os.close(reader)
+    with up(pyjail, place, made, "stdout", stopsignal=stop, stopwaitsecs="30") as supervisor:
+        watched = int(supervisor.control("pid", "one"))
+        assert os.readlink(f"/proc/{watched}/exe") == str(pyjail.installation.jailer)
+        held = hold(descendants(supervisor.process.pid))
+        assert len(held) >= 4
+        supervisor.control("stop", "one")
+        supervisor.until("stopped: one")
+        assert alive_after(held, 30) == []
 
 
 def test_a_signal_through_supervisorctl(pyjail, place, compiled):
     made = compiled("hears.jail", "--", *SH, "trap 'echo usr1; exit 4' USR1; echo up >&2; sleep 1000 & wait")
-    os.mkfifo(place / "up")
-    pyjail.user.owns(place / "up")
-    settings = {
-        "command": str(made),
-        "startsecs": "0",
-        "autorestart": "false",
-        "stdout_logfile": str(place / "out"),
-        "stderr_logfile": str(place / "up"),
-        "stderr_logfile_maxbytes": "0",
-    }
-    reader = os.open(place / "up", os.O_RDWR)
-    try:
-        with Supervisor(pyjail, place, {"hears": settings}) as supervisor:
-            assert os.read(reader, 3) == b"up\n"
-            supervisor.control("signal", "USR1", "hears")
-            supervisor.until("exited: hears", "exit status 4")
-            assert (place / "out").read_bytes() == b"usr1\n"
-    finally:
-        os.close(reader)
+    with up(pyjail, place, made, "stderr", stdout_logfile=str(place / "out")) as supervisor:
+        supervisor.control("signal", "USR1", "one")
+        supervisor.until("exited: one", "exit status 4")
+        assert (place / "out").read_bytes() == b"usr1\n"
