@@ -76,11 +76,11 @@ def confine(
     rlimits = _rlimits(limits, own)
     keep = None if capabilities is None else _keep(capabilities, own)
     wanted = Wanted(keep, no_new_privs, program is not None, None if landlock is None else abi())
-    check_privilege(wanted, own)
-    check_threads(wanted, own, others)
     with contextlib.ExitStack() as opened:
         # All that the steps read is opened before the first: nothing may be left to open afterwards.
         ruleset = None if landlock is None else opened.enter_context(contextlib.closing(Ruleset(landlock)))
+        check_privilege(wanted, own)
+        check_threads(wanted, own, others)
         status = opened.enter_context(_open_status("/proc/thread-self/status"))
         spawn.launcher.close()  # which is not confined, and would start what we no longer may
         steps: list[_Step] = []

@@ -71,7 +71,18 @@ def cgroup_folders() -> set[str]:
     return {folder for folder, _, _ in os.walk("/sys/fs/cgroup")}
 
 
-def abandoned(folder: str) -> bool:
-    """A run's cgroup (pyjail-PID-…) without its supervisor. Other live runs of this machine have theirs."""
+def supervisor(folder: str) -> str | None:
+    """Of a run's cgroup (pyjail-PID-…) the supervisor's pid."""
     name = Path(folder).name.split("-")
-    return name[0] == "pyjail" and not Path("/proc", name[1]).exists()
+    return name[1] if name[0] == "pyjail" and name[1:] and name[1].isdigit() else None
+
+
+def lives(folder: str) -> bool:
+    """Whether a run's cgroup has its supervisor: other runs of this machine have theirs."""
+    pid = supervisor(folder)
+    return pid is not None and Path("/proc", pid).exists()
+
+
+def abandoned(folder: str) -> bool:
+    """A run's cgroup without its supervisor."""
+    return supervisor(folder) is not None and not lives(folder)
