@@ -20,6 +20,7 @@ struct peer {
     uint64_t lost;   /* events since the last that got through */
     uint32_t command; /* the number of the one that was asked for here, or 0: what is asked now is for that */
     bool running;    /* … as far as we know */
+    int owed;        /* a signal that init had no room for: until it has, nothing is heard here */
     int64_t since_us;
     struct failure failure; /* of its start */
     char name[128];
@@ -63,9 +64,17 @@ unsigned peers_watch(struct pollfd *wait, bool started)
 {
     for (unsigned i = 0; i < peer_count; i++) {
         bool listen = peers[i].silent || (started && !peers[i].deaf && !(peers[i].listener && peer_count == MAX_PEERS));
-        wait[i] = (struct pollfd){.fd = peers[i].fd, .events = listen ? POLLIN | HANG_UP : HANG_UP};
+        wait[i] = (struct pollfd){.fd = peers[i].owed ? -1 : peers[i].fd, .events = listen ? POLLIN | HANG_UP : HANG_UP};
     }
     return peer_count;
+}
+
+bool peers_owe(void)
+{
+    for (unsigned i = 0; i < peer_count; i++)
+        if (peers[i].owed)
+            return true;
+    return false;
 }
 
 static bool send_line(const struct peer *p, struct line *l)
@@ -161,10 +170,10 @@ static long ask_stats(struct request *r)
     return 0;
 }
 
-static void signal_command(const struct run *run, uint32_t command, int signal)
+static void signal_command(const struct run *run, struct peer *p, int signal)
 {
-    struct order o = {signal, A_COMMAND, command};
-    channel_send(run->control[0], &o, sizeof o, NULL, 0);
+    struct order o = {signal, A_COMMAND, p->command};
+    p->owed = p->running && channel_send(run->control[0], &o, sizeof o, NULL, 0) == -EAGAIN ? signal : 0;
 }
 
 /* To the jail, or to the command that was asked for here, whose connection has one more line to come, its end: so
@@ -173,8 +182,7 @@ static long send_signal(struct request *r, int signal)
 {
     if (r->peer->command) {
         r->answer = NULL;
-        if (r->peer->running)
-            signal_command(r->run, r->peer->command, signal);
+        signal_command(r->run, r->peer, signal);
         return 0;
     }
     bool there = signal_jail(r->watch, signal);
@@ -332,18 +340,24 @@ static bool hear(struct watch *w, struct run *run, struct peer *p)
 
 static void part(struct watch *w, const struct run *run, unsigned at)
 {
-    if (peers[at].caller)
+    struct peer *p = &peers[at];
+    if (p->caller)
         kill_all(w);
-    if (peers[at].running)
-        signal_command(run, peers[at].command, SIGKILL);
-    sys_close(peers[at].fd);
-    peers[at] = peers[--peer_count];
+    signal_command(run, p, SIGKILL);
+    if (p->owed) /* we come here again when init has it */
+        return;
+    sys_close(p->fd);
+    *p = peers[--peer_count];
 }
 
 /* Backwards, since one that parts leaves its place to the last; new ones come behind all that were waited for. */
 void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count)
 {
     for (unsigned i = count; i-- > 0;) {
+        if (peers[i].owed) {
+            signal_command(run, &peers[i], peers[i].owed);
+            continue;
+        }
         bool over = wait[i].revents & (HANG_UP | POLLHUP | POLLERR | POLLNVAL);
         if (peers[i].listener) {
             if (wait[i].revents & POLLIN && peer_count < MAX_PEERS)

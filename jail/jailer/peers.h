@@ -15,6 +15,7 @@ struct watch;
 void peers_open(const struct run *run);                  /* the caller's, if the plan names it */
 void peers_listen(int socket);                           /* for others */
 unsigned peers_watch(struct pollfd *wait, bool started); /* what to wait for; how many, at most MAX_PEERS */
+bool peers_owe(void);                                    /* … and for room in init's channel */
 void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
 void peers_hear_command(const struct run *run, const struct parcel *said);
 

@@ -332,6 +332,7 @@ void supervise(struct run *run, struct verdict *v)
         wait[ON_SIGNALS].fd = may_run(run) ? run->signals : -1; /* before that the jail takes no orders */
         wait[ON_CALLS].fd = w.speechless ? -1 : run->listener;
         wait[ON_MANAGER].fd = manager_waits() ? run->manager : -1;
+        wait[ON_CONTROL].events = peers_owe() ? POLLIN | POLLOUT : POLLIN;
         if (w.silent)
             wait[ON_CONTROL].fd = -1;
         if (w.started)

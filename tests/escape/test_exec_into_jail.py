@@ -308,3 +308,42 @@ with jail.start(["/bin/cat"], stdin=PIPE) as process:
         outcome = more.wait()
 answer(left=left, status=outcome.status, signal=outcome.signal)
 """) == {"left": "left\n", "status": "signaled", "signal": 9}
+
+
+def test_a_kill_waits_for_an_init_that_takes_no_orders(scripts: Scripts) -> None:
+    """Its channel is full of what others have asked for; the command's end must not be lost for that."""
+    assert scripts.answer("""
+def children(pid):
+    return [int(word) for word in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+
+def stopped(pid):
+    while "T (stopped)" not in open(f"/proc/{pid}/status").read(): pass
+
+def asked(connection, text):
+    try:
+        connection.send(text, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True
+
+words = ["/bin/sh", "-c", "trap : USR1; echo up; while :; do sleep 1000 & wait; done"]
+with jail.start(["/bin/cat"], stdin=PIPE) as process:
+    commands = [process.exec(words, stdout=PIPE) for _ in range(2)]
+    for command in commands: command.stdout.readline()
+    (init,) = children(process.pid)
+    os.kill(init, signal.SIGSTOP)
+    stopped(init)
+    try:
+        connection = commands[0]._running._connection
+        for _ in range(600):  # more than the channel holds; each is read before the answer comes
+            asked(connection, b"signal 10")
+            process.stats()
+        commands[1].kill()
+        process.stats()
+    finally:
+        os.kill(init, signal.SIGCONT)
+    outcome = commands[1].wait(30)
+    alive = process.stats().wall_seconds > 0
+    process.stdin.close()
+answer(status=outcome.status, signal=outcome.signal, alive=alive)
+""") == {"status": "signaled", "signal": 9, "alive": True}

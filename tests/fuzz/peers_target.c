@@ -6,7 +6,7 @@
 #include "peers.h"
 #include <stdlib.h>
 
-enum act { SAY, PART, COMMAND_ENDS, COMMAND_FAILS, TELL, ACTS };
+enum act { SAY, PART, COMMAND_ENDS, COMMAND_FAILS, TELL, INIT_HEARS, ACTS };
 
 struct watch {
     unsigned killed;
@@ -86,16 +86,18 @@ static void hear_answers(int fd)
 static void serve(void)
 {
     struct pollfd wait[MAX_PEERS];
-    for (;;) {
+    long ready;
+    bool owed;
+    do {
+        owed = peers_owe();
         unsigned count = peers_watch(wait, true);
         if (count > MAX_PEERS)
             abort();
-        if (SYS(__NR_poll, wait, count, 0) <= 0)
-            return;
+        ready = SYS(__NR_poll, wait, count, 0);
         peers_serve(&state, &run, wait, count);
         for (unsigned i = 0; i < end_count; i++)
             hear_answers(ends[i]);
-    }
+    } while (ready > 0 || (owed && !peers_owe()));
 }
 
 static void part(unsigned i)
@@ -119,6 +121,16 @@ static void say(int fd, const uint8_t *text, size_t size, unsigned count)
         sys_close(pair[0]);
 }
 
+static void init_hears(int fd)
+{
+    struct order order;
+    int fds[CHANNEL_FDS];
+    unsigned count;
+    while (channel_hear(fd, &order, sizeof order, fds, &count) > 0)
+        if (order.whom != A_COMMAND || order.command == 0 || order.command > commands)
+            abort();
+}
+
 static void act(enum act kind, unsigned number, const uint8_t *text, size_t size)
 {
     struct parcel said = {.kind = kind == COMMAND_ENDS ? PARCEL_COMMAND_ENDED : PARCEL_COMMAND_FAILED, .command = number};
@@ -129,6 +141,8 @@ static void act(enum act kind, unsigned number, const uint8_t *text, size_t size
         return part(number % end_count);
     case TELL:
         return event_tell(&run, "stopped", "");
+    case INIT_HEARS:
+        return init_hears(run.control[1]);
     default:
         return peers_hear_command(&run, &said);
     }
@@ -136,8 +150,10 @@ static void act(enum act kind, unsigned number, const uint8_t *text, size_t size
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    int pair[2], free = lowest_free();
+    int pair[2], free = lowest_free(), least = 0;
     connect_pair(pair);
+    connect_pair(run.control);
+    SYS(__NR_setsockopt, run.control[0], 1 /* SOL_SOCKET */, 7 /* SO_SNDBUF */, &least, sizeof least);
     plan = (struct plan){.control_fd = pair[1], .life_fd = -1, .audit = size % 7 == 0};
     run.begun = false;
     refuses = size % 3 == 0;
@@ -155,6 +171,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (end_count)
         part(0);
     serve();
+    while (peers_owe()) {
+        init_hears(run.control[1]);
+        serve();
+    }
+    sys_close(run.control[0]);
+    sys_close(run.control[1]);
     struct pollfd none[MAX_PEERS];
     if (peers_watch(none, true) || state.killed != 1)
         abort();
