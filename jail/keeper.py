@@ -92,13 +92,13 @@ class Keeper(Generic[T]):
 
     def refill(self, pause: float = 0.0) -> None:
         """Start what is missing, in the background; after `pause` seconds, in which who has just taken one
-        has the machine for himself."""
+        has the machine for himself. Those who take more meanwhile do not put it off."""
         with self._changed:
             if self._closed:
                 return
             self._asked = True
             now = time.monotonic()
-            if pause and self._next <= now:
+            if pause and self._next <= now and self._missing() <= 1:
                 self._next = now + pause
             if self._thread is None:
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -26,6 +26,8 @@ from jail.streams import PIPE
 
 MAX_AGE = 600.0
 TRIES = 3
+HEAD_START = 0.05
+"""Seconds that a request has before another runner is started in the place of its own."""
 
 
 class Ahead:
@@ -54,7 +56,7 @@ class Ahead:
                     return exchange
             return await open_exchange(service, request)
         finally:
-            keeper.refill()
+            keeper.refill(HEAD_START)
 
     def ready(self, service: Service) -> int:
         """How many of its runners wait."""
