@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from jail.cli.parse import Parsed
 from jail.errors import UnsupportedError
 
@@ -39,6 +41,7 @@ def serve(path: str, parsed: Parsed) -> int:
         if site.error is not None:
             log.write("error", service=site.name, message=str(site.error))
     server = Server(gateway, config, log)
+    gc.freeze()  # what is there now stays: no request waits for a look through it
     try:
         server.run(listeners(config.listen))
     finally:
