@@ -18,7 +18,7 @@ from jail.gateway.message import Body, Broken, Gone, Reply
 from jail.gateway.problem import Problem, of_outcome
 from jail.outcome import Outcome
 from jail.services.exchange import Exchange
-from jail.services.messages import Head
+from jail.services.messages import Head, Log
 
 ENDED = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 MAX_TEXT = 2000
@@ -101,9 +101,10 @@ class Turn:
             pass
 
     async def _messages(self, exchange: Exchange) -> None:
-        """Those after the head: nothing waits for them but the service, and its error."""
-        async for _ in exchange.messages():
-            pass
+        """What it logs there is as what it writes to stderr; its error the exchange keeps."""
+        async for message in exchange.messages():
+            if isinstance(message, Log):
+                self.entry.keep_stderr(f"{message.message}\n".encode())
 
     async def _respond(self, exchange: Exchange, group: TaskGroup) -> None:
         head = await exchange.head()

@@ -14,8 +14,8 @@ from typing import Any
 MAX_LINE = 64 << 10
 """Bytes of a line, without its newline."""
 MAX_LINES = 4096
-MAX_TOTAL = 4 << 20
-"""Bytes of all lines of one answer together."""
+MAX_TOTAL = 1 << 20
+"""Bytes of all lines of one answer together, which may all have to be kept until its head comes."""
 MAX_HEADERS = 128
 MAX_TEXT = 16 << 10
 """Characters of each text in an error."""
