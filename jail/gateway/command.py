@@ -46,4 +46,5 @@ def serve(path: str, parsed: Parsed) -> int:
         server.run(listeners(config.listen))
     finally:
         ahead.close()
+        log.close()
     return 0

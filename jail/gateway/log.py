@@ -8,31 +8,82 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
+import queue
+import select
+import threading
 import time
 from collections.abc import Mapping
-from typing import IO
+from typing import Protocol
+
+WAITING = 1000
+"""Lines that wait for who reads the log; further ones are lost, and counted."""
+FLUSH = 1.0
+"""Seconds in which the last lines leave."""
+
+
+class Raw(Protocol):
+    """A stream without a buffer."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """How many bytes it took; None where it does not block and is full."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
 
 
 class Log:
-    """Writes lines in one of the forms `text` and `json`. A stderr that is gone or full loses them."""
+    """Writes lines in one of the forms `text` and `json`. A thread does, so that whoever reads them slowly,
+    or not at all, holds up no request; without logging's handlers, since its end waits for their locks, nor
+    a buffer, since the interpreter's does. A stream that is gone loses them."""
 
-    def __init__(self, form: str, stream: IO[str] | None = None) -> None:
+    def __init__(self, form: str, stream: Raw | None = None) -> None:
         self.form = form
-        self.stream = stream if stream is not None else sys.stderr
+        self.stream: Raw = stream or open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._pass_on, name="pyjail-log", daemon=True)
+        self._thread.start()
 
     def write(self, event: str, **fields: object) -> None:
-        """One event."""
+        """One event. Does not wait."""
+        if self._lost:
+            lost = f"{self._lost} lines of this log were lost, because nobody took them"
+            if self._put("warning", message=lost):
+                self._lost = 0
+        if not self._put(event, **fields):
+            self._lost += 1
+
+    def close(self) -> None:
+        """Let the last lines leave."""
+        try:
+            self._waiting.put(None, timeout=FLUSH)
+        except queue.Full:
+            return
+        self._thread.join(FLUSH)
+
+    def _put(self, event: str, **fields: object) -> bool:
         fields = {name: value for name, value in fields.items() if value is not None}
         if self.form == "json":
             text = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
         else:
             text = f"pyjail: {event}{''.join(f' {name}={shown(value)}' for name, value in fields.items())}"
         try:
-            self.stream.write(text + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            pass
+            self._waiting.put_nowait((text + "\n").encode("utf-8", "backslashreplace"))
+        except queue.Full:
+            return False
+        return True
+
+    def _pass_on(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            left = memoryview(line)
+            try:
+                while left:
+                    written = self.stream.write(left)
+                    if written is None:
+                        select.select([], [self.stream], [])
+                    left = left[written or 0 :]
+            except (OSError, ValueError):
+                pass
 
 
 def shown(value: object) -> str:

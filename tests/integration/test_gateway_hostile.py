@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-from support.gateway import Gateway, gateway
+from support.gateway import COMMAND, Gateway, gateway
 
 HOSTILE = ("loop", "flood", "fork", "eat")
 
@@ -45,3 +49,27 @@ def test_good_requests_among_hostile_ones(tmp_path):
         jailers = made.descendants()
         assert made.stop() == 0
         assert [pid for pid in jailers if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "echo.sh").write_text("exec cat\n")
+    address = tmp_path / "socket"
+    reader, writer = os.pipe()
+    words = [*COMMAND, str(tmp_path), "--listen", f"unix:{address}"]
+    process = subprocess.Popen(words, stderr=writer)
+    os.close(writer)
+    try:
+        with open(reader, "rb", buffering=0) as log:
+            assert b"listening" in log.read(1 << 16)
+            filled = fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+            transport = httpx.HTTPTransport(uds=str(address))
+            with httpx.Client(transport=transport, base_url="http://x", timeout=60) as client:
+                for number in range(filled // 50):  # each line is longer
+                    assert client.get(f"/absent-{number}").status_code == 404
+                assert client.post("/echo", content=b"hello").content == b"hello"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
