@@ -12,9 +12,8 @@ from jail.errors import JailError, SpecError
 from jail.gateway.gate import Gate
 from jail.gateway.problem import Problem
 from jail.services.exchange import Exchange, open_exchange
-from jail.services.languages import BY_EXTENSION
 from jail.services.request import Request
-from jail.services.service import Service
+from jail.services.service import Service, indexes, is_service, settings_file
 from jail.settings import Setting
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -39,8 +38,9 @@ class Site:
         self._stamp: object = None
 
     def load(self) -> None:
-        """Load the service if its file or its settings are not those of the last time."""
-        stamp = (_stamp(self.path), _stamp(os.path.splitext(self.path)[0] + ".toml"))
+        """Load the service if its file, its folder's index, or its settings are not those of the last
+        time."""
+        stamp = tuple(map(_stamp, (self.path, settings_file(self.path), *_indexes(self.path))))
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -94,9 +94,8 @@ class Catalogue:
         if self.single:
             return list(self.sites.values())
         self._scan()
-        for name in self._files:
-            self._known(name)
-        return [self.sites[name] for name in sorted(self._files) if name in self.sites]
+        found = ((name, self._places(name)) for name in sorted(self._files))
+        return [self._known(name, places) for name, places in found if places]
 
     def find(self, raw_path: str) -> tuple[Site, str, str]:
         """Which service answers a path as it came: the site, the path that belongs to it, and the rest, which
@@ -107,17 +106,23 @@ class Catalogue:
             return site, "", raw_path
         name, _, rest = raw_path.lstrip("/").partition("/")
         self._scan()
-        if not NAME.fullmatch(name) or name not in self._files:
+        places = self._places(name)
+        if not places:
             raise Problem(404, "there is no service of this name")
-        return self._known(name), f"/{name}", f"/{rest}"
+        return self._known(name, places), f"/{name}", f"/{rest}"
 
-    def _known(self, name: str) -> Site:
-        files = self._files[name]
+    def _places(self, name: str) -> list[str]:
+        """What there is of a name: files, and a folder if it has an index by now, which does not show in the
+        time of the folder that it lies in."""
+        places = self._files.get(name, [])
+        return [place for place in places if not os.path.isdir(place) or _indexes(place)]
+
+    def _known(self, name: str, places: list[str]) -> Site:
         site = self.sites.get(name)
-        if site is None or site.path != files[0]:
-            site = self.sites[name] = self._site(name, files[0])
-        if len(files) > 1:
-            names = " and ".join(os.path.basename(file) for file in files)
+        if site is None or site.path != places[0]:
+            site = self.sites[name] = self._site(name, places[0])
+        if len(places) > 1:
+            names = " and ".join(os.path.basename(place) for place in places)
             site.service, site.error = None, SpecError(f"{names} have one name: rename all but one", "serve")
             site._stamp = None
         else:
@@ -139,8 +144,9 @@ class Catalogue:
             files: dict[str, list[str]] = {}
             with os.scandir(self.path) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    name, extension = os.path.splitext(entry.name)
-                    if NAME.fullmatch(name) and _may_serve(entry, extension):
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    name = entry.name if is_folder else os.path.splitext(entry.name)[0]
+                    if NAME.fullmatch(name) and (is_folder or is_service(entry)):
                         files.setdefault(name, []).append(entry.path)
         except OSError as error:
             self._files, self._read = {}, None
@@ -151,12 +157,12 @@ class Catalogue:
         self._read = stamp if self.clock() - now.st_mtime > SETTLED else None
 
 
-def _may_serve(entry: os.DirEntry[str], extension: str) -> bool:
-    """Whether a file is a service: by its extension, or because it may be executed. A link is none: who may
-    write the folder does not choose other files of the host with it."""
-    if extension == ".toml" or not entry.is_file(follow_symlinks=False):
-        return False
-    return extension.lower() in BY_EXTENSION or bool(entry.stat(follow_symlinks=False).st_mode & 0o111)
+def _indexes(path: str) -> list[str]:
+    """What makes a folder a service; [] where it is none."""
+    try:
+        return indexes(path)
+    except OSError:
+        return []
 
 
 def _stamp(path: str) -> object:

@@ -88,7 +88,7 @@ def can_wait(service: Service) -> bool:
 
 
 def stamp(service: Service) -> object:
-    """The service's file as it is now: what was started with another one is of no use."""
+    """The service's file, or folder, as it is now: what was started with another one is of no use."""
     if service.path is None:
         return None
     try:

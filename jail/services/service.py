@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jail.errors import SpecError
 from jail.services.languages import (
+    BY_EXTENSION,
     BY_NAME,
     MAX_FIRST_LINE,
     command_of,
@@ -32,6 +33,8 @@ CODE = 5
 """The descriptor of a service that is given as text."""
 CODE_INSIDE = f"/proc/self/fd/{CODE}"
 FOLDER_INSIDE = "/srv"
+INDEX = "index"
+OTHER_ID = "which has an id of its own when root starts it"
 MAX_CODE = 256 << 20
 MESSAGES, REQUEST = 3, 4
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
@@ -44,7 +47,7 @@ class Service:
     name: str
     language: str
     path: Path | None
-    """The file, or None for code given as text."""
+    """The file, or the folder with its index; None for code given as text."""
     jail: Jail
     """With the limits, and with the service and its runner shown inside."""
     settings: Settings
@@ -74,23 +77,26 @@ class Service:
         options: Sequence[Setting] = (),
         config: str | os.PathLike[str] | None = None,
     ) -> Service:
-        """The service in a file, with what NAME.toml beside it says, or the file `config`. `options` are
-        settings of the command line, which come before the file's.
+        """The service in a file, or in a folder's index, with what NAME.toml beside it says, or the file
+        `config`. `options` are settings of the command line, which come before the file's.
 
         Raises SpecError that names the file, and the key; UnsupportedError for a missing interpreter.
         """
-        file = os.path.abspath(path)
+        place = os.path.abspath(path)
+        file = index_of(place) if os.path.isdir(place) else place
         mode, first = _look(file)
-        beside = os.path.splitext(file)[0] + ".toml"
-        if config is None and beside != file and os.path.lexists(beside):
+        beside = settings_file(place)
+        if config is None and beside != place and os.path.lexists(beside):
             config = beside
         settings, named, own = _configured(config)
         language = language_named(language) if language else named or language_of(file, mode, first)
-        name = os.path.basename(file)
-        inside = f"{FOLDER_INSIDE}/{name}"
-        jail = _jail([*own, *options], Bind(file, inside), *runner_mount(language))
+        name = os.path.basename(place)
+        shown = f"{FOLDER_INSIDE}/{name}"
+        inside = shown if file == place else f"{shown}/{os.path.basename(file)}"
+        jail = _jail([*own, *options], Bind(place, shown), *runner_mount(language))
         command = command_of(language, inside, inside, jail, first)
-        return cls(os.path.splitext(name)[0], language, Path(file), jail, settings, command)
+        name = name if file != place else os.path.splitext(name)[0]
+        return cls(name, language, Path(place), jail, settings, command)
 
     @classmethod
     def of_code(
@@ -116,6 +122,47 @@ class Service:
         return cls(name, language, None, jail, settings, command, code)
 
 
+def indexes(folder: str) -> list[str]:
+    """The files of a folder that would be its service. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.path
+            for entry in entries
+            if os.path.splitext(entry.name)[0] == INDEX and is_service(entry)
+        )
+
+
+def is_service(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is a service: by its extension, or because it may be executed. A link is none: who may
+    write the folder does not choose other files of the host with it."""
+    extension = os.path.splitext(entry.name)[1].lower()
+    if extension == ".toml" or not entry.is_file(follow_symlinks=False):
+        return False
+    return extension in BY_EXTENSION or bool(entry.stat(follow_symlinks=False).st_mode & 0o111)
+
+
+def index_of(folder: str) -> str:
+    """The one service in a folder. Raises SpecError."""
+    try:
+        found = indexes(folder)
+        mode = os.stat(folder).st_mode
+    except OSError as error:
+        raise SpecError(f"cannot read {folder}: {error.strerror}", "service") from None
+    if len(found) != 1:
+        names = " and ".join(map(os.path.basename, found)) or "none"
+        raise SpecError(
+            f"a folder is a service by one file index.js, index.py…; {folder} has {names}", "service"
+        )
+    if os.geteuid() == 0 and not mode & stat.S_IXOTH:
+        raise SpecError(f"{folder} cannot be entered in the jail, {OTHER_ID}: chmod o+x", "service")
+    return found[0]
+
+
+def settings_file(path: str) -> str:
+    """Where the settings of a service are: beside it, NAME.toml for NAME.js and for the folder NAME."""
+    return (path if os.path.isdir(path) else os.path.splitext(path)[0]) + ".toml"
+
+
 def _configured(toml: str | os.PathLike[str] | None) -> tuple[Settings, str, list[Setting]]:
     """What the settings file says, if there is one."""
     if toml is None:
@@ -136,10 +183,7 @@ def _look(file: str) -> tuple[int, bytes]:
     if not stat.S_ISREG(mode):
         raise SpecError(f"{file} is no file", "service")
     if os.geteuid() == 0 and not mode & stat.S_IROTH:
-        raise SpecError(
-            f"{file} cannot be read in the jail, which has an id of its own when root starts it: chmod o+r",
-            "service",
-        )
+        raise SpecError(f"{file} cannot be read in the jail, {OTHER_ID}: chmod o+r", "service")
     return mode, first
 
 

@@ -313,6 +313,25 @@ def test_a_service_is_loaded_anew_when_it_changes(served):
         assert client.get("/link").status_code == 404
 
 
+def test_a_folder_is_a_service_while_it_has_an_index(served):
+    folder = served.folder / "folder"
+    folder.mkdir()
+    with served.client() as client:
+        assert client.get("/folder").status_code == 404
+        (folder / "lib.js").write_text("exports.x = 'one';")
+        (folder / "index.js").write_text("module.exports = (req) => require('./lib.js').x + req.path;")
+        assert client.get("/folder/y").text == "one/y"
+        (folder / "lib.js").write_text("exports.x = 'two';")
+        assert client.get("/folder").text == "two/"
+        (folder / "index.sh").write_text("printf x")
+        assert client.get("/folder").status_code == 500
+        (folder / "index.sh").unlink()
+        (served.folder / "folder.toml").write_text('methods = ["POST"]\n')
+        assert client.get("/folder").status_code == 405
+        (folder / "index.js").unlink()
+        assert client.post("/folder").status_code == 404
+
+
 def test_what_is_not_http(served):
     for request, status in (
         (b"NONSENSE\r\n\r\n", b"400"),

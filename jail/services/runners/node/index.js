@@ -87,8 +87,8 @@ function next(error, value) {
   else res.end();
 }
 
-// Do once what each answer takes: node makes its streams when they are first named, V8 compiles a function
-// when it is first called, and whoever waits for this one's answer need not wait for that.
+// Started ahead, do once what each answer takes: node makes its streams when they are first named, V8 compiles
+// a function when it is first called, and whoever waits for this one's answer need not wait for that.
 async function rehearse() {
   const own = new Response();
   own._write = (chunk, encoding, done) => process.stdout.write('', done);
@@ -100,7 +100,7 @@ async function rehearse() {
 }
 
 async function main() {
-  await rehearse();
+  if (fs.fstatSync(REQUEST).isFIFO()) await rehearse();
   const request = JSON.parse(fs.readFileSync(REQUEST, 'utf8'));
   Object.assign(process.env, request.env);
   watch();
