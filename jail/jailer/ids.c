@@ -6,52 +6,39 @@
 #include <linux/sched.h>
 #include <linux/wait.h>
 
-/* Byte 0 of the lock file: held shared by every run, so that the last one knows that it is the last. Byte 1 + n: id
- * n of the pool. The locks belong to the open file (F_OFD_SETLK), which init inherits: an id is free again only
- * when supervisor and init are both gone, however they went. */
-static long lock(int fd, short type, uint64_t byte)
+/* Byte 1 + n of the lock file: id n of the pool. The locks belong to the open file (F_OFD_SETLK), which init inherits:
+ * an id is free again only when supervisor and init are both gone, however they went. The file itself stays: making
+ * it anew for each run would cost more than all locks. */
+static long lock(int fd, uint64_t byte)
 {
-    struct flock l = {.l_type = type, .l_whence = 0 /* SEEK_SET */, .l_start = (long)byte, .l_len = 1};
+    struct flock l = {.l_type = F_WRLCK, .l_whence = 0 /* SEEK_SET */, .l_start = (long)byte, .l_len = 1};
     return SYS(__NR_fcntl, fd, F_OFD_SETLK, &l);
 }
 
-/* Open the lock file and join; -ESTALE if the last run removed it in between. */
-static long join(const char *path)
+static long open_locks(const char *path)
 {
-    struct stat ours, theirs;
+    struct stat st;
     long fd = sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return fd;
-    long done = lock((int)fd, F_RDLCK, 0);
-    if (done == -EAGAIN)
-        done = -ESTALE; /* the last run holds it for writing, about to remove it */
-    if (done == 0 && sys_fstat((int)fd, &ours) == 0 && sys_lstatat(AT_FDCWD, path, &theirs) == 0 &&
-        ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev) {
-        if (S_FORMAT(ours.st_mode) == S_REGULAR && ours.st_uid == 0)
-            return fd;
-        done = -EPERM;
-    } else if (done == 0) {
-        done = -ESTALE;
-    }
+    if (sys_fstat((int)fd, &st) == 0 && S_FORMAT(st.st_mode) == S_REGULAR && st.st_uid == 0)
+        return fd;
     sys_close((int)fd);
-    return done;
+    return -EPERM;
 }
 
 static long reserve(struct run *run)
 {
     const struct plan *plan = run->plan;
     uint32_t seed = 0;
-    long fd;
-    do
-        fd = join(plan->pool_lock);
-    while (fd == -ESTALE);
+    long fd = open_locks(plan->pool_lock);
     if (fd < 0)
         return fd;
     /* Any start will do; far apart ones seldom meet. */
     SYS(__NR_getrandom, &seed, sizeof seed, GRND_NONBLOCK);
     for (unsigned i = 0; i < plan->pool_count; i++) {
         unsigned slot = (seed % plan->pool_count + i) % plan->pool_count;
-        long done = lock((int)fd, F_WRLCK, 1 + (uint64_t)slot);
+        long done = lock((int)fd, 1 + (uint64_t)slot);
         if (done == 0) {
             run->id_lock = (int)fd;
             run->host_uid = run->host_gid = plan->pool_first + slot;
@@ -94,8 +81,6 @@ void ids_release(struct run *run)
 {
     if (run->id_lock < 0)
         return;
-    if (lock(run->id_lock, F_WRLCK, 0) == 0)
-        SYS(__NR_unlinkat, AT_FDCWD, run->plan->pool_lock, 0);
     sys_close(run->id_lock);
     run->id_lock = -1;
 }

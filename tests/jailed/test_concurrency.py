@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import subprocess
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_ids_are_given_back(root_pyjail, place_of_root):
         one.communicate(b"")
         assert root_pyjail.run(program=made).stdout == b"up\n"
         two.communicate(b"")
-    assert not (place_of_root / "lock").exists()
+    assert (place_of_root / "lock").stat().st_mode == stat.S_IFREG | 0o600
 
 
 @pytest.mark.alone
