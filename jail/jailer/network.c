@@ -41,10 +41,8 @@ static long step(enum step which, long done)
 
 /* The namespace's descriptor comes from a socket in it: paths mean nothing here, since the other thread changes the
  * root meanwhile. */
-static void make_network(void)
+static void set_up(void)
 {
-    if (step(STEP_NETWORK, SYS(__NR_unshare, CLONE_NEWNET)) < 0)
-        return;
     int fd = (int)SYS(__NR_socket, SOCKET_INET, SOCKET_DATAGRAM | O_CLOEXEC, 0);
     if (step(STEP_LOOPBACK, fd) < 0 || step(STEP_LOOPBACK, loopback_up(fd)) < 0)
         return;
@@ -53,13 +51,15 @@ static void make_network(void)
     sys_close(fd);
 }
 
-/* Done or failed, the supervisor hears that a processor is free: it makes the cgroups then, not in the way of the
- * other thread, which builds the root. */
+/* Made or not, the supervisor hears that most of the work here is done: it makes the cgroups then, not in the way of the
+ * other thread, which builds the root. What is left waits for a lock that all networks of the machine share. */
 static void run_thread(void *control)
 {
-    struct parcel done = {.kind = PARCEL_NETWORK};
-    make_network();
-    channel_send(*(int *)control, &done, sizeof done, NULL, 0);
+    struct parcel made = {.kind = PARCEL_NETWORK};
+    long done = step(STEP_NETWORK, SYS(__NR_unshare, CLONE_NEWNET));
+    channel_send(*(int *)control, &made, sizeof made, NULL, 0);
+    if (done >= 0)
+        set_up();
 }
 
 /* The scheduler starts a thread beside its maker while the supervisor is busy on the other processor, and is then slow
