@@ -44,8 +44,10 @@ __attribute__((noreturn)) static void finish(int wait_status)
 {
     struct parcel farewell = {.kind = PARCEL_FAREWELL, .wait_status = wait_status};
     sys_write(INIT_CONTROL, &farewell, sizeof farewell);
-    /* Reap everyone, so that the kernel adds what they used to our own account. */
-    SYS(__NR_kill, -1, SIGKILL);
+    /* Reap everyone, so that the kernel adds what they used to our own account. Whoever has no child has nobody to kill:
+     * all of the jail are our descendants. The kernel would look at every process of the machine for that. */
+    if (wait_for_one(&wait_status, WNOHANG) != -ECHILD)
+        SYS(__NR_kill, -1, SIGKILL);
     while (wait_for_one(&wait_status, 0) > 0)
         ;
     farewell.kind = PARCEL_GONE;
