@@ -51,10 +51,10 @@ bool command_prepare(struct run *run, const struct command *c, struct failure *f
 {
     struct plan *plan = run->plan;
     size_t words = plan->argc + c->word_count, used = 0;
-    run->argv = pointers(words + 1);
-    run->environment = pointers(plan->variable_count + c->variable_count + MANAGER_VARIABLES + 1);
-    if (!run->argv || !run->environment)
+    run->argv = pointers(words + 1 + plan->variable_count + c->variable_count + MANAGER_VARIABLES + 1);
+    if (!run->argv)
         return failed(f, STEP_COMMAND, 0, ENOMEM);
+    run->environment = run->argv + words + 1;
     memcpy(run->argv, plan->argv, plan->argc * sizeof(char *));
     memcpy(run->argv + plan->argc, c->words, c->word_count * sizeof(char *));
     TRY(f, STEP_COMMAND, 0, words == 0 ? -EINVAL : 0);

@@ -21,8 +21,7 @@ static HANDLER(take_depends)
     if (plan->depend_count == MAX_DEPENDS)
         return refuse(p, "too many lines of this kind", NULL);
     struct dependency *d = &plan->depends[plan->depend_count++];
-    d->kind = f[0];
-    d->path = f[1];
+    *d = (struct dependency){.kind = f[0], .path = f[1]};
     for (unsigned i = 2; i < p->count; i++)
         d->fact[i - 2] = f[i];
     return absolute(p, f[1]);

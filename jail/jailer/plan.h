@@ -94,8 +94,6 @@ struct plan {
     size_t memory_size;
 
     const char *key;
-    struct dependency depends[MAX_DEPENDS];
-    unsigned depend_count;
 
     bool has_ids, pool;
     unsigned uid, gid, pool_first, pool_count, ids_line;
@@ -143,6 +141,8 @@ struct plan {
     unsigned enforced_count;
     const char **argv;
     unsigned argc;
+    unsigned depend_count;
+    struct dependency depends[MAX_DEPENDS]; /* the last: a plan that is executed has none, and pays for none */
 };
 
 struct plan_error {

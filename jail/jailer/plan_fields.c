@@ -6,6 +6,11 @@
 #define MAX_TEXT (64u << 20)
 #define PROT_RW 3
 
+static void clear(struct plan *plan)
+{
+    memset(plan, 0, offsetof(struct plan, depends));
+}
+
 bool refuse(struct parse *p, const char *why, const char *what)
 {
     struct line l = {p->error->text, sizeof p->error->text, 0, false};
@@ -99,12 +104,14 @@ static bool unescape(char *field)
 
 static bool split(struct parse *p, char *text, char **fields)
 {
+    bool escaped = false;
     p->count = 0;
     for (char *next = text; next;) {
         char *field = next;
         while (*next && *next != ' ') {
             if ((unsigned char)*next < 0x20 || *next == 0x7f)
                 return refuse(p, "a control byte must be written as \\ooo", NULL);
+            escaped |= *next == '\\';
             next++;
         }
         bool last = !*next;
@@ -116,7 +123,7 @@ static bool split(struct parse *p, char *text, char **fields)
             return refuse(p, "too many fields", NULL);
         fields[p->count++] = field;
     }
-    for (unsigned i = 0; i < p->count; i++)
+    for (unsigned i = 0; escaped && i < p->count; i++)
         if (!unescape(fields[i]))
             return refuse(p, "a malformed escape in", fields[i]);
     return true;
@@ -218,7 +225,7 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     struct parse p = {.plan = plan, .error = error, .line = 1};
     size_t lines = 1;
     uint64_t seen = 0;
-    memset(plan, 0, sizeof *plan);
+    clear(plan);
     plan->umask = 022;
     plan->outcome_fd = plan->life_fd = plan->control_fd = UNSET;
     plan->timeout_ms = plan->idle_ms = plan->cpu_ms = UNSET;
@@ -267,7 +274,7 @@ bool plan_take(struct plan *plan, int fd, struct plan_error *error,
 {
     struct parse p = {.plan = plan, .error = error};
     size_t room = 1 << 16, size = 0;
-    memset(plan, 0, sizeof *plan);
+    clear(plan);
     long text = SYS(__NR_mmap, 0, room, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (text < 0 && text > -4096)
         return refuse(&p, "not enough memory", NULL);
@@ -299,7 +306,7 @@ void plan_release(struct plan *plan)
         SYS(__NR_munmap, plan->memory, plan->memory_size);
     if (plan->text)
         SYS(__NR_munmap, plan->text, plan->text_size);
-    memset(plan, 0, sizeof *plan);
+    clear(plan);
 }
 
 const char *plan_object(const struct plan *plan, unsigned line)

@@ -48,9 +48,9 @@ bool text_number(const char *s, unsigned base, uint64_t max, uint64_t *out)
         return false;
     for (; *s; s++) {
         unsigned d = digit(*s);
-        if (d >= base || d > max || value > (max - d) / base)
+        if (d >= base || __builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, d, &value) ||
+            value > max)
             return false;
-        value = value * base + d;
     }
     *out = value;
     return true;
