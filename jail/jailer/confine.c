@@ -49,18 +49,23 @@ bool confine_capabilities(uint64_t keep, struct failure *f)
     return true;
 }
 
+/* A hard limit can only be lowered here. One that is not exact stays what it is where the plan has more. */
+static long set_limit(const struct limit *l)
+{
+    uint64_t now[2], want[2] = {l->soft < l->hard ? l->soft : l->hard, l->hard};
+    long done = SYS(__NR_prlimit64, 0, l->resource, want, 0);
+    if (done != -EPERM || l->exact)
+        return done;
+    done = SYS(__NR_prlimit64, 0, l->resource, 0, now);
+    want[0] = want[0] < now[1] ? want[0] : now[1];
+    want[1] = now[1];
+    return done < 0 ? done : SYS(__NR_prlimit64, 0, l->resource, want, 0);
+}
+
 bool confine_limits(const struct plan *plan, struct failure *f)
 {
-    for (unsigned i = 0; i < plan->limit_count; i++) {
-        const struct limit *l = &plan->limits[i];
-        uint64_t now[2], want[2] = {l->soft, l->hard};
-        TRY(f, STEP_RLIMIT, l->line, SYS(__NR_prlimit64, 0, l->resource, 0, now));
-        if (!l->exact && want[1] > now[1])
-            want[1] = now[1];
-        if (want[0] > want[1])
-            want[0] = want[1];
-        TRY(f, STEP_RLIMIT, l->line, SYS(__NR_prlimit64, 0, l->resource, want, 0));
-    }
+    for (unsigned i = 0; i < plan->limit_count; i++)
+        TRY(f, STEP_RLIMIT, plan->limits[i].line, set_limit(&plan->limits[i]));
     return true;
 }
 
