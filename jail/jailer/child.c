@@ -66,6 +66,13 @@ static bool let_go_of_supervisor(struct run *run, struct failure *f)
     return true;
 }
 
+static bool own_ipc(struct run *run, struct failure *f)
+{
+    (void)run;
+    TRY(f, STEP_IPC, 0, SYS(__NR_unshare, CLONE_NEWIPC));
+    return true;
+}
+
 static bool take_ids(struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
@@ -136,6 +143,15 @@ static bool own_keyring(struct run *run, struct failure *f)
     return true;
 }
 
+/* For init and payload: none keeps what the caller has set. */
+static bool standard_signals(struct run *run, struct failure *f)
+{
+    (void)run;
+    (void)f;
+    signals_reset();
+    return true;
+}
+
 static bool shrink_bounding_set(struct run *run, struct failure *f)
 {
     return confine_bounding_set(run->plan->capabilities, f);
@@ -164,6 +180,7 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     let_go_of_supervisor,
     relay_enter,         /* nothing of the jail holds the caller's own output from here on */
     network_begin,       /* first, since it takes longest and needs nothing of the rest */
+    own_ipc,             /* the supervisor prepares the go meanwhile */
     hear_go,             /* the ids are mapped; if the supervisor has ended instead, so do we */
     take_ids,            /* before files are made: they belong to the jail's id; host id 0 is gone from here on */
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
@@ -174,7 +191,8 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     name_host,
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */
-    shrink_bounding_set, /* takes a while; the network and the cgroups are being made meanwhile */
+    standard_signals,
+    shrink_bounding_set, /* takes a while, as the signals do; the network and the cgroups are being made meanwhile */
     network_join,        /* from here on there is one thread */
     enter_cgroups,       /* those that we were not born in */
     hide_cgroup,         /* while we are there; the last thing that needs a capability */

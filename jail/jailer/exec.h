@@ -12,7 +12,6 @@
  * strings: the folder to start in, the rules of Landlock behind a letter each (r or w), the words, the environment. */
 struct brief {
     uint32_t umask, limit_count, rule_count, program_count, argc, envc, landlock_required, fault;
-    uint64_t ignored;
     struct {
         uint32_t resource, line, exact, rule_line;
         uint64_t soft, hard;

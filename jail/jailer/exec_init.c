@@ -85,7 +85,6 @@ static long read_brief(struct run *run, int fd)
     }
     run->argv = texts(&at, end, b->argc);
     run->environment = texts(&at, end, b->envc);
-    run->ignored = b->ignored;
     step_fault_take(b->fault);
     if (!run->argv || !run->environment)
         return -ENOMEM;
@@ -127,7 +126,7 @@ __attribute__((noreturn)) static void become(const struct order *order, const in
     if (enter(&run, fds, gates, &f)) {
         SYS(__NR_setpgid, 0, 0);
         SYS(__NR_umask, plan.umask);
-        signals_reset(run.ignored);
+        signals_unblock();
         done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, plan.cwd);
         if (done < 0)
             failed(&f, STEP_CWD, 0, -done);

@@ -65,8 +65,7 @@ static long write_brief(struct file *f, const struct run *run, const struct plan
                       .program_count = plan->program_count,
                       .argc = command->argc,
                       .landlock_required = plan->landlock_required,
-                      .fault = step_fault_of_commands(),
-                      .ignored = run->ignored};
+                      .fault = step_fault_of_commands()};
     for (unsigned i = 0; i < plan->limit_count; i++) {
         b.limits[i].resource = plan->limits[i].resource;
         b.limits[i].line = plan->limits[i].line;

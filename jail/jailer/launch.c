@@ -21,9 +21,9 @@ static bool make_channel(struct run *run, struct failure *f)
 
 static bool clone_jail(struct run *run, struct failure *f)
 {
-    /* The network namespace follows at once, in a thread of the child (network.c). */
-    uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
-                     CLONE_NEWTIME;
+    /* Those that take long follow at once, made by the child: of the network in a thread (network.c), of IPC while it
+     * waits for us. */
+    uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
     /* No exit signal: the pidfd tells, and a caller that ignores SIGCHLD makes no difference. */
     struct clone_args args = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)&run->init};
     int birthplace = cgroups_birthplace(run);

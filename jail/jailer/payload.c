@@ -89,7 +89,7 @@ static void payload(void *unused)
         !standby_wait(run, &f))
         give_up(errors, &f, 125);
     SYS(__NR_umask, plan->umask);
-    signals_reset(run->ignored);
+    signals_unblock();
     manager_payload_pid(run);
     done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
     if (done < 0)

@@ -22,8 +22,7 @@ int64_t clock_us(void)
 
 bool begin_signals(struct run *run, struct failure *f)
 {
-    run->ignored = signals_ignored();
-    TRY(f, STEP_SIGNALS, 0, run->signals = signals_take(run->ignored));
+    TRY(f, STEP_SIGNALS, 0, run->signals = signals_take());
     return true;
 }
 

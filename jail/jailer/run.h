@@ -32,7 +32,6 @@ struct run {
     int outcome;             /* where the outcome line goes, or -1 */
     int id_lock;             /* holds this run's host id as long as a process of the run has it open, or -1 */
     unsigned host_uid, host_gid;
-    uint64_t ignored;        /* signals that the caller ignores: not ours to handle (nohup) */
 
     bool opens_sources;      /* the jail's side does, with its own rights, as an ordinary user's always does */
     int pid, init;           /* the jail's init: pid and pidfd in the supervisor */
@@ -308,10 +307,10 @@ bool confine_landlock(const struct plan *plan, struct failure *f);
 bool confine_seccomp(const struct plan *plan, struct failure *f);
 
 /* signals.c */
-uint64_t signals_ignored(void);
-int signals_take(uint64_t ignored);       /* block the ones we handle; a signalfd or -errno */
+int signals_take(void);                   /* block the ones we handle; a signalfd or -errno */
 void signals_serve(void);                 /* block all, and have the kernel reap the children */
-void signals_reset(uint64_t ignored);     /* default dispositions, nothing blocked */
+void signals_reset(void);                 /* default dispositions */
+void signals_unblock(void);
 void signals_before_death(void (*act)(void)); /* by any signal that we do not take */
 
 /* run.c */

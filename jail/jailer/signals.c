@@ -17,12 +17,13 @@ struct kernel_sigaction {
 static const uint64_t handled = BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP) | BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) |
                                 BIT(SIGWINCH) | BIT(SIGCONT) | BIT(SIGTSTP);
 
-uint64_t signals_ignored(void)
+/* Those of the handled that the caller ignores: not ours to handle (nohup). */
+static uint64_t ignored(void)
 {
     uint64_t set = 0;
     for (int n = 1; n <= SIGNALS; n++) {
         struct kernel_sigaction old = {0};
-        if (SYS(__NR_rt_sigaction, n, 0, &old, 8) == 0 && old.handler == SIG_IGN)
+        if (handled & BIT(n) && SYS(__NR_rt_sigaction, n, 0, &old, 8) == 0 && old.handler == SIG_IGN)
             set |= BIT(n);
     }
     return set;
@@ -30,10 +31,10 @@ uint64_t signals_ignored(void)
 
 static const int harmless[] = {SIGPIPE, SIGXFSZ, SIGTTOU}; /* to the supervisor */
 
-int signals_take(uint64_t ignored)
+int signals_take(void)
 {
     struct kernel_sigaction standard = {0};
-    uint64_t mask = handled & ~ignored;
+    uint64_t mask = handled & ~ignored();
     /* A caller that ignores SIGCHLD would have the kernel reap our children, and we would learn nothing. */
     SYS(__NR_rt_sigaction, SIGCHLD, &standard, 0, 8);
     /* The outcome's reader may be gone, its file at a limit, the terminal another's: that must not end a run that
@@ -53,16 +54,17 @@ void signals_serve(void)
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
 }
 
-void signals_reset(uint64_t ignored)
+/* execve resets handlers, but what is ignored stays ignored: the caller's, and ours. To ask first would take as long. */
+void signals_reset(void)
 {
     struct kernel_sigaction standard = {0};
-    uint64_t none = 0;
-    /* execve resets handlers, but what is ignored stays ignored: the caller's, and ours. */
-    for (unsigned i = 0; i < COUNT(harmless); i++)
-        ignored |= BIT(harmless[i]);
     for (int n = 1; n <= SIGNALS; n++)
-        if (ignored & BIT(n))
-            SYS(__NR_rt_sigaction, n, &standard, 0, 8);
+        SYS(__NR_rt_sigaction, n, &standard, 0, 8);
+}
+
+void signals_unblock(void)
+{
+    uint64_t none = 0;
     SYS(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
 }
 

@@ -34,6 +34,7 @@
     X(STEP_CGROUP_JOIN, "cgroup-join", "move the jail into its cgroup for")     \
     X(STEP_RAISE, "raise", "raise the limit")                                   \
     X(STEP_NETWORK, "network", "create the network namespace")                  \
+    X(STEP_IPC, "ipc", "create the IPC namespace")                              \
     X(STEP_GO, "go", "hear from the supervisor")                                \
     X(STEP_CREDENTIALS, "credentials", "take on the jail's ids")                \
     X(STEP_PROPAGATION, "propagation", "make the mounts private")               \
