@@ -30,12 +30,12 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
     """scripts/test has two workers: a test marked `alone` has the machine to itself, as far as they go."""
     with open(__file__) as turn:
         fcntl.flock(turn, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-        return (yield)
+        yield
 
 
 @pytest.fixture(scope="session")
