@@ -19,6 +19,7 @@ from types import TracebackType
 
 from jail.defaults import TMP_INODES
 from jail.errors import CopyError
+from jail.leftovers import make_folder
 from jail.mounting import mount_tmpfs, unmount
 from jail.removal import empty
 from jail.spec import Jail, parse_limits
@@ -39,7 +40,7 @@ class Workdir:
 
     Only the caller's user can reach it from outside a jail. What jails put there takes room on the host's
     file system: `Limits.file_size` holds for each file, nothing but a quota or a file system of its own for
-    all. It is left behind where the caller is killed.
+    all. What a killed caller leaves behind is removed by its user's next Workdir below the same `parent`.
 
     With `size`, in bytes or as `"64M"`, it is a file system of its own: a tmpfs of that size, rounded up to
     whole pages, and of 65536 files and folders. All who write share them, jails and copies; whoever wants
@@ -53,7 +54,9 @@ class Workdir:
     ) -> None:
         most = None if size is None else parse_limits(tmp_size=size).tmp_size
         # Two folders: a jail may change the mode of the inner one, which it owns, and never sees the outer.
-        self._outer = tempfile.mkdtemp(prefix="pyjail-work-", dir=parent)
+        self._outer, self._lock = make_folder(
+            os.fspath(parent) if parent is not None else tempfile.gettempdir(), "pyjail-work-"
+        )
         self._path = os.path.join(self._outer, "files")
         self._mounted = most not in (None, INFINITY)
         try:
@@ -62,6 +65,7 @@ class Workdir:
                 mount_tmpfs(self._path, most, TMP_INODES, "size of a Workdir")
         except BaseException:
             shutil.rmtree(self._outer)
+            os.close(self._lock)
             raise
         self._folder = os.open(self._path, FOLDER)
 
@@ -143,6 +147,7 @@ class Workdir:
                 empty(self._folder)
             os.rmdir(self._path)
             os.rmdir(self._outer)
+            os.close(self._lock)
             os.close(self._folder)
             self._folder = -1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,37 @@ with process:
 answer(out=out.decode(), ok=process.outcome.ok, left=os.listdir(place))
 """, str(place_of_root))
     assert found == {"out": "kept\n", "ok": True, "left": []}
+
+
+LEAVE = """
+work = jail.Workdir(sys.argv[1], size=sys.argv[2] or None)
+jail.run(["sh", "-c", "mkdir -p a/b; echo >a/f; chmod 0 a/b a ."], jail=work.mounted()).check()
+answer(path=os.fspath(work))
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_caller_left_is_removed_by_the_next(scripts: Scripts, place: Path) -> None:
+    """Nothing else: neither what somebody still has, nor what only looks like it."""
+    size = "1M" if scripts.launcher.user.is_root else ""
+    (place / "other").mkdir()
+    scripts.launcher.user.owns(place / "other")
+    (place / "pyjail-work-link").symlink_to("other")
+    (place / "pyjail-work-open").mkdir(mode=0o755)
+    scripts.launcher.user.owns(place / "pyjail-work-open")
+    looks = {"other", "pyjail-work-link", "pyjail-work-open"}
+    names = """
+with jail.Workdir(sys.argv[1]) as work:
+    answer(names=[name for name in os.listdir(sys.argv[1]) if name not in os.fspath(work)],
+           mounts=open("/proc/self/mountinfo").read().count(sys.argv[1]))
+"""
+    killed, _ = scripts.started(LEAVE, str(place), size)
+    with killed:
+        killed.kill()
+    held, line = scripts.started(LEAVE, str(place), size)
+    with held:
+        kept = Path(json.loads(line)["path"]).parent.name
+        found = scripts.answer(names, str(place))
+        assert (set(found["names"]), found["mounts"]) == (looks | {kept}, 1 if size else 0)
+    found = scripts.answer(names, str(place))
+    assert (set(found["names"]), found["mounts"]) == (looks, 0)
