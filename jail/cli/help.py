@@ -64,6 +64,9 @@ EXAMPLES = {
                     "pyjail completion bash > ~/.local/share/bash-completion/completions/pyjail"),),
 }
 
+DEFAULTS = {name: {"timeout": "10s", "grace": "1s"} for name in ("service run", "serve")}
+"""Other defaults than those of `run`."""
+
 STATUSES = (
     ("0-255", "what the command itself returned"),
     ("128+N", "signal N ended it; 137 with \"out-of-memory\" in the outcome: memory ran out"),
@@ -139,7 +142,7 @@ def command_help(command: Command) -> str:
         if options:
             lines.append(f"{group}:")
             for option in options:
-                lines += entry(option.usage, described(option))
+                lines += entry(option.usage, described(option, command.name))
             lines.append("")
     if command.name in EXAMPLES:
         lines += [*example_lines(command.name), ""]
@@ -177,12 +180,13 @@ def statuses(name: str) -> tuple[tuple[str, str], ...]:
     return OTHER_STATUSES.get(name, (("0", "done"), ("2", "wrong usage")))
 
 
-def described(option: Option) -> str:
+def described(option: Option, command: str = "run") -> str:
     """The option's help, with what holds where it is not given."""
+    default = DEFAULTS.get(command, {}).get(option.name, option.default)
     text = sentence(option.about)
     if option.repeat:
         text += " May be given several times."
-    return text + (f" Default: {option.default}." if option.default else "")
+    return text + (f" Default: {default}." if default else "")
 
 
 def sentence(text: str) -> str:

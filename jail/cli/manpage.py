@@ -40,7 +40,9 @@ def man_page() -> str:
         for option in own:
             parts += [".RS", *item(option.usage, described(option)), ".RE"]
     parts += [".SH OPTIONS", "Of \\fBrun\\fR, \\fBshell\\fR, \\fBplan\\fR, \\fBcompile\\fR and "
-              "\\fBlearn\\fR. They end at the first word that is none, or at \\fB\\-\\-\\fR. "
+              "\\fBlearn\\fR; most are of \\fBservice run\\fR and \\fBserve\\fR too, where "
+              "\\fB\\-\\-timeout\\fR is 10s and \\fB\\-\\-grace\\fR 1s if nothing is said. "
+              "They end at the first word that is none, or at \\fB\\-\\-\\fR. "
               "A value is the next word or follows \\fB=\\fR."]
     for group in GROUPS:
         parts.append(f".SS {troff(group)}")

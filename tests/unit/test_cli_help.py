@@ -15,6 +15,7 @@ from jail.cli.completion import completion
 from jail.cli.help import command_help, described, overview
 from jail.cli.manpage import man_page
 from jail.cli.options import COMMANDS
+from jail.services.service import GRACE, TIMEOUT
 from jail.settings import GROUPS, RUN_OPTIONS
 
 MAN = Path(__file__).parents[2] / "docs/man"
@@ -37,6 +38,13 @@ def test_help_names_every_option_in_lines_that_fit(command, capsys: pytest.Captu
     assert "Exit status:" in text
     # Commands to copy are not broken into lines.
     assert [line for line in text.splitlines() if len(line) > 80 and not line.startswith("    pyjail")] == []
+
+
+@pytest.mark.parametrize("command", ["service run", "serve"])
+def test_help_names_the_defaults_of_services(command: str) -> None:
+    told = {option.name: described(option, command) for option in COMMANDS[command].options}
+    assert told["timeout"].endswith(f"Default: {TIMEOUT:g}s.")
+    assert told["grace"].endswith(f"Default: {GRACE:g}s.")
 
 
 def test_every_option_has_a_group_that_is_shown() -> None:
