@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench_goals import Goal, judge, judged
 from bench_peers import MissingError, bubblewrap, crun, nsjail, program
 from bench_timing import Contender, StartError
 
@@ -73,13 +74,6 @@ class Taken:
 
     def percentile(self, part: int) -> float:
         return sorted(self.samples)[min(len(self.samples) - 1, len(self.samples) * part // 100)]
-
-
-@dataclass(frozen=True)
-class Goal:
-    what: str
-    over: str
-    most: float
 
 
 GOALS = (
@@ -205,13 +199,6 @@ def print_table(taken: dict[str, Taken]) -> None:
         print(f"{name:32}{len(found.samples):7}{found.median / 1e6:11.2f}{late}{ratio:>14}")
 
 
-def judge(what: str, found: float, bound: float, most: bool = True) -> bool:
-    met = found <= bound if most else found >= bound
-    kind = "at most" if most else "at least"
-    print(f"{'met    ' if met else 'NOT MET'}  {what:64} {found:.2f} ({kind} {bound:.2f})")
-    return met
-
-
 def many_callers(taken: dict[str, Taken], runs: int) -> dict[str, Any]:
     """Starts per second with 8 callers, in turns."""
     rates: dict[str, list[float]] = {}
@@ -270,11 +257,7 @@ def bench(plan: Plan, folder: Path, build: Path, python: Path, rounds: int, runs
         taken = measure(started, rounds)
         print_table(taken)
         print()
-        met = [
-            judge(f"{goal.what} / {goal.over}", taken[goal.what].median / taken[goal.over].median, goal.most)
-            for goal in GOALS
-            if goal.what in taken and goal.over in taken
-        ]
+        met = list(judged(GOALS, {name: found.median for name, found in taken.items()}))
         many = many_callers(taken, rounds)
         for name, found in many.items():
             rate, late = found["per_second"], found["p99_ms"]

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "tests"))
 
 import bench_library  # noqa: E402
+from bench_goals import Goal, judge, judged  # noqa: E402
 from bench_peers import COMMAND, MissingError, bubblewrap, crun, nsjail  # noqa: E402
 from bench_timing import Contender, Figures, StartError, clear_folder, measure  # noqa: E402
 from bench_weight import memory, throughput  # noqa: E402
@@ -35,13 +35,6 @@ CACHED, COLD = "pyjail run, plan cached", "pyjail run, cache cold"
 PYTHON, PLAIN = "python3 -I -S -c pass", "no jail"
 BUBBLEWRAP, NSJAIL, CRUN = "bubblewrap", "nsjail", "crun"
 BUBBLEWRAP_ORDINARY = "bubblewrap, ordinary user"
-
-
-@dataclass(frozen=True)
-class Goal:
-    what: str
-    over: str
-    most: float
 
 
 GOALS = (
@@ -147,19 +140,6 @@ def print_table(figures: dict[str, Figures]) -> None:
         print(f"{name:32}{len(taken.samples):7}{taken.median / 1e6:11.2f}{taken.p95 / 1e6:9.2f}{ratio:>14}")
 
 
-def judge(what: str, found: float, bound: float, met: bool, kind: str) -> bool:
-    print(f"{'met    ' if met else 'NOT MET'}  {what:64} {found:.2f} ({kind} {bound:.2f})")
-    return met
-
-
-def judged(figures: dict[str, Figures]) -> Iterator[bool]:
-    """Every goal for which both sides were measured."""
-    for goal in GOALS:
-        if goal.what in figures and goal.over in figures:
-            ratio = figures[goal.what].median / figures[goal.over].median
-            yield judge(f"{goal.what} / {goal.over}", ratio, goal.most, ratio <= goal.most, "at most")
-
-
 @contextmanager
 def users(folder: Path) -> Iterator[tuple[User, User]]:
     with installed() as installation:
@@ -188,7 +168,7 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
             figures = measure([*ours(root, ordinary), *peers(plan, folder)], words.n)
             print_table(figures)
             print()
-            met += judged(figures)
+            met += judged(GOALS, {name: taken.median for name, taken in figures.items()})
             report["starts"] = {
                 name: {
                     "median_ms": taken.median / 1e6,
@@ -204,8 +184,6 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
                     "resident memory of supervisor and init, MiB",
                     rss / 2**20,
                     MEMORY_MOST / 2**20,
-                    rss <= MEMORY_MOST,
-                    "at most",
                 )
             )
             report["memory"] = {"rss_bytes": rss, "pss_bytes": pss}
@@ -216,8 +194,7 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
                     "stdio throughput / without a jail",
                     ratio,
                     THROUGHPUT_LEAST,
-                    ratio >= THROUGHPUT_LEAST,
-                    "at least",
+                    most=False,
                 )
             )
             report["throughput"] = {"jailed_bytes_per_second": jailed, "free_bytes_per_second": free}
