@@ -3,8 +3,10 @@ folder, on which its supervisor answers (docs/plan.md)."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -25,6 +27,8 @@ from jail.streams import Ends
 
 PATIENCE = 5.0
 """Seconds that a supervisor has to answer: one that was stopped answers when it goes on."""
+PEER_PIDFD = 77
+"""SO_PEERPIDFD of unix(7)."""
 CREDENTIALS = struct.Struct("=iII")
 """pid, uid and gid, as unix(7) has them."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -89,7 +93,23 @@ def is_supervisor(connection: socket.socket) -> bool:
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     pid, uid, _ = CREDENTIALS.unpack(found)
     own = os.readlink("/proc/self/ns/user")
-    return pid > 0 and uid == os.geteuid() and os.readlink(f"/proc/{pid}/ns/user") == own
+    return (pid > 0 and uid == os.geteuid() and os.readlink(f"/proc/{pid}/ns/user") == own
+            and is_still_there(connection))
+
+
+def is_still_there(connection: socket.socket) -> bool:
+    """Whether the process that began to listen still lives, so that nobody else can have had its id: since
+    Linux 6.5 the kernel tells."""
+    try:
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, PEER_PIDFD)
+    except OSError as error:
+        return error.errno == errno.ENOPROTOOPT
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    try:
+        return not poll.poll(0)
+    finally:
+        os.close(pidfd)
 
 
 def remove_stale(folder: int, name: str) -> None:

@@ -11,6 +11,7 @@
 #define NON_BLOCKING 04000
 #define SOCKET_LEVEL 1
 #define PEER_CREDENTIALS 17
+#define PEER_PIDFD 77
 #define LOCK_EXCLUSIVE 2
 #define LOCK_AT_ONCE 4
 #define UNLOCK 8
@@ -179,6 +180,21 @@ static bool same_user_namespace(int pid)
            SYS(__NR_readlinkat, AT_FDCWD, path.data, other, sizeof other - 1) > 0 && text_equal(own, other);
 }
 
+/* Whether the process that has connected still lives, so that nobody else can have had its id: since Linux 6.5 the
+ * kernel tells. */
+static bool is_still_there(int fd)
+{
+    int pidfd = -1, size = sizeof pidfd;
+    const struct __kernel_timespec at_once = {0};
+    long done = SYS(__NR_getsockopt, fd, SOCKET_LEVEL, PEER_PIDFD, &pidfd, &size);
+    if (done < 0)
+        return done == -ENOPROTOOPT;
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    done = SYS(__NR_ppoll, &end, 1, &at_once, 0, 8);
+    sys_close(pidfd);
+    return done == 0;
+}
+
 int registry_accept(int listener)
 {
     struct {
@@ -190,7 +206,8 @@ int registry_accept(int listener)
     if (fd < 0)
         return fd;
     bool known = SYS(__NR_getsockopt, fd, SOCKET_LEVEL, PEER_CREDENTIALS, &peer, &size) == 0;
-    if (known && (peer.uid == 0 || peer.uid == (unsigned)SYS_0(__NR_geteuid)) && peer.pid > 0 && same_user_namespace(peer.pid))
+    if (known && (peer.uid == 0 || peer.uid == (unsigned)SYS_0(__NR_geteuid)) && peer.pid > 0 && same_user_namespace(peer.pid) &&
+        is_still_there(fd))
         return fd;
     sys_close(fd);
     return -EPERM;
