@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -59,15 +58,16 @@ class Workdir:
         )
         self._path = os.path.join(self._outer, "files")
         self._mounted = most not in (None, INFINITY)
-        try:
+        with contextlib.ExitStack() as made:  # taken back unless all went well
+            made.callback(os.close, self._lock)
+            made.callback(os.rmdir, self._outer)
             os.mkdir(self._path, 0o700)
+            made.callback(os.rmdir, self._path)
             if most is not None and self._mounted:
                 mount_tmpfs(self._path, most, TMP_INODES, "size of a Workdir")
-        except BaseException:
-            shutil.rmtree(self._outer)
-            os.close(self._lock)
-            raise
-        self._folder = os.open(self._path, FOLDER)
+                made.callback(unmount, self._path)
+            self._folder = os.open(self._path, FOLDER)
+            made.pop_all()
 
     def __fspath__(self) -> str:
         return self._path

@@ -195,6 +195,26 @@ answer(seen=sorted(seen))
     assert found == {"seen": ["own", "refused"]}
 
 
+def test_nothing_is_left_of_one_that_cannot_be_opened(scripts: Scripts, place: Path) -> None:
+    found = scripts.answer("""
+import resource
+place = sys.argv[1]
+sizes = [None, "4M"] if os.geteuid() == 0 else [None]
+jail.Workdir(place, size=sizes[-1]).close()  # all that is loaded later is
+told = []
+for size in sizes:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        jail.Workdir(place, size=size)
+    except OSError as error:
+        told.append(error.errno)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+answer(told=set(told) == {24} and len(told) == len(sizes), left=os.listdir(place))
+""", str(place))
+    assert found == {"told": True, "left": []}
+
+
 FILL = """
 def fill(work, names, size):
     code = '''import errno, os, sys
