@@ -155,7 +155,8 @@ class Limits:
     else wants the disk. The rest of the host, in cgroups elsewhere in the tree, and disks that neither BFQ
     nor, in version 2, iocost schedules, do not know of it; nor, in version 1, what is written into the page
     cache. Needs a cgroup as `io_max` does, and a disk so scheduled when the run is prepared; a later change
-    of the scheduler is not noticed. BFQ takes no more than 1000."""
+    of the scheduler is not noticed, and each run of the jail is prepared anew. BFQ takes no more than
+    1000."""
 
     def __post_init__(self) -> None:
         for field, (parser, least, endless) in RULES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -215,3 +216,39 @@ def ask_for(control: socket.socket, text: bytes) -> dict[str, dict[str, str]]:
         assert json.loads(ours.recv(4096)) == {}
         found: dict[str, dict[str, str]] = json.loads(ours.recv(4096))
     return found
+
+
+def test_many_at_once_at_the_end_of_the_jail(scripts: Scripts) -> None:
+    """More than there is room for, from as many threads: each gets an end or an error, and nothing stays."""
+    found = scripts.answer("""
+def descriptors(): return len(os.listdir("/proc/self/fd"))
+
+def ask(process, barrier, told):
+    barrier.wait()
+    try:
+        with process.exec(["/bin/sh", "-c", "exit 3"], stdin=DEVNULL, stderr=DEVNULL) as more:
+            told.append(more.wait().status)
+    except OSError as error:
+        told.append(error.errno)
+
+told, left, held = [], [], []
+jail.run(["true"])
+before = descriptors()
+for end in (lambda process: process.kill(), lambda process: process.stdin.close()):
+    with jail.start(["/bin/sh", "-c", "echo up; read x"], stdin=PIPE, stdout=PIPE) as process:
+        process.stdout.readline()
+        init = open(f"/proc/{process.pid}/task/{process.pid}/children").read()
+        held.append(os.pidfd_open(int(init)))
+        barrier = threading.Barrier(51)
+        threads = [threading.Thread(target=ask, args=(process, barrier, told)) for _ in range(50)]
+        for thread in threads: thread.start()
+        barrier.wait()
+        end(process)
+        for thread in threads: thread.join()
+    left.append(process.outcome.status)
+ended = [has_ended(pidfd) for pidfd in held]
+for pidfd in held: os.close(pidfd)
+answer(told=list(set(told)), number=len(told), left=left, ended=ended, open=descriptors() - before)
+""")
+    assert set(found.pop("told")) <= {"exited", "killed", "signaled", errno.ESRCH, errno.EUSERS, errno.EAGAIN}
+    assert found == {"number": 100, "left": ["killed", "exited"], "ended": [True, True], "open": 0}
