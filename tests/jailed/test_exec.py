@@ -252,3 +252,24 @@ answer(told=list(set(told)), number=len(told), left=left, ended=ended, open=desc
 """)
     assert set(found.pop("told")) <= {"exited", "killed", "signaled", errno.ESRCH, errno.EUSERS, errno.EAGAIN}
     assert found == {"number": 100, "left": ["killed", "exited"], "ended": [True, True], "open": 0}
+
+
+def test_memory_that_runs_out_in_a_command_ends_the_jail(cgroup_pyjail: Launcher) -> None:
+    """As where the first one uses it up; its outcome says so, whoever else asks at that moment."""
+    found = Scripts(cgroup_pyjail).answer("""
+fill = "x = []\\nwhile True: x.append(bytearray(1 << 20))"
+box = Jail().with_limits(memory="24M")
+with jail.start(["/bin/sh", "-c", "echo up; read x; exit 4"], stdin=PIPE, stdout=PIPE, jail=box) as process:
+    process.stdout.readline()
+    words = ["/usr/bin/python3", "-I", "-S", "-c", fill]
+    commands = [process.exec(words, stderr=DEVNULL)]
+    try:
+        commands.append(process.exec(words, stderr=DEVNULL))
+    except ProcessLookupError:
+        pass  # it was fast
+    ends = [command.wait().status for command in commands]
+    outcome = process.wait()
+answer(ends=sorted(set(ends)), status=outcome.status, hit=outcome.limits_hit)
+""")
+    assert set(found.pop("ends")) <= {"signaled", "killed"}
+    assert found == {"status": "out-of-memory", "hit": ["memory"]}
