@@ -36,6 +36,15 @@ OF_THE_ORIGIN = frozenset(
 )
 """Fields whose effect is not bounded by the service's own path: they would reach other services and /-/."""
 
+TO_A_PROXY = (
+    "surrogate-control",
+    "x-accel-",
+    "x-lighttpd-",
+    "x-reproxy-",
+    "x-sendfile",
+)
+"""How fields begin by which what stands behind a proxy has it send files of its own, or keep an answer."""
+
 OURS = frozenset(("date", "server", "x-request-id", "content-length", "set-cookie"))
 COOKIE = "pyjail-admin"
 """The key to /-/, which a service neither gets nor sets: one that answers every path could lock people
@@ -59,7 +68,7 @@ def response_head(head: Head, prefix: str, sandboxed: bool) -> tuple[Headers, in
     fields = [
         (name.encode("ascii"), value.encode("latin-1"))
         for name, value in head.headers
-        if name not in passed_over
+        if name not in passed_over and not name.startswith(TO_A_PROXY)
     ]
     fields += [
         (b"set-cookie", cookie(value, prefix).encode("latin-1"))

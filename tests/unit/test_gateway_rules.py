@@ -40,6 +40,17 @@ def test_a_length_counts_where_it_is_one_number(headers: tuple[tuple[str, str], 
     assert [value for name, value in fields if name == b"content-length"] == ([b"5"] if length else [])
 
 
+@pytest.mark.parametrize(
+    "name", ["x-accel-redirect", "x-accel-buffering", "x-sendfile", "x-reproxy-url", "surrogate-control"]
+)
+def test_what_a_proxy_would_obey_is_left_out(name: str) -> None:
+    fields, _ = response_head(Head(200, ((name, "/etc/passwd"), ("x-own", "1"))), "/a", False)
+    assert [field for field, _ in fields if field.startswith((b"x-", b"s"))] == [
+        b"x-own",
+        b"x-content-type-options",
+    ]
+
+
 def test_a_service_page_is_put_apart() -> None:
     head = Head(200, (("content-security-policy", "default-src *"), ("content-type", "text/html")))
     fields, _ = response_head(head, "/x", True)
