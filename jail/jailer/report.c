@@ -161,6 +161,7 @@ const char *report_hint(const struct failure *f)
 {
     switch (f->step) {
     case STEP_CLONE:
+    case STEP_IPC:
         if (f->error == EINVAL)
             return "this kernel lacks one of the namespaces (zcat /proc/config.gz: CONFIG_TIME_NS and the like)";
         return namespace_hint(f->error);
