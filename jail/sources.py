@@ -57,6 +57,7 @@ class Sources:
             self.add_cgroup(path, ours)
         if host.euid != 0 and any(known.version == 2 for known in used):
             self.facts.append(fact(bus_of(host.euid)))  # in version 2 the user's systemd may have to help
+        self.facts = list(dict.fromkeys(self.facts))  # who is in the first of a hierarchy has met it already
 
     def add_schedulers(self, jail: Jail) -> None:
         """Note that disks were looked at, if they were: nothing shows later that one's scheduler changed, so
