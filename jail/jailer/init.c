@@ -7,6 +7,7 @@
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/signalfd.h>
+#include <linux/time_types.h>
 #include <linux/wait.h>
 
 static int payload_pid;
@@ -89,13 +90,14 @@ static void let_payload_run(void)
 }
 
 /* Told to stop is not stopped: until it is, the payload might still take from the terminal what is meant for the
- * shell. It may also take its time (a vfork that waits for a stopped child), so nothing waits for it here. */
-static void tell_if_stopped(void)
+ * shell. One that is not seen to stop for long sleeps in the kernel, in a vfork that waits for a stopped child, and takes
+ * nothing before it has stopped either. */
+static void tell_if_stopped(bool for_long)
 {
     siginfo_t info = {0};
     struct parcel stopped = {.kind = PARCEL_STOPPED};
     SYS(__NR_waitid, P_PID, payload_pid, &info, WSTOPPED | WNOHANG | WNOWAIT, 0);
-    if (info.si_pid != payload_pid)
+    if (info.si_pid != payload_pid && !for_long)
         return;
     stopping = false;
     sys_write(INIT_CONTROL, &stopped, sizeof stopped);
@@ -120,6 +122,7 @@ static void obey(void)
 
 void init_main(int pid)
 {
+    const struct __kernel_timespec long_enough = {0, 200000000};
     uint64_t mask = 1ULL << (SIGCHLD - 1);
     payload_pid = pid;
     harden();
@@ -131,7 +134,7 @@ void init_main(int pid)
     for (;;) {
         struct pollfd wait[] = {{.fd = INIT_CONTROL, .events = POLLIN}, {.fd = children, .events = POLLIN}};
         struct signalfd_siginfo info;
-        long ready = SYS(__NR_ppoll, wait, 2, 0, 0, 8);
+        long ready = SYS(__NR_ppoll, wait, 2, stopping ? &long_enough : NULL, 0, 8);
         if (ready == -EINVAL)
             sys_exit(125); /* the payload has lowered our limit on descriptors: without us its jail ends */
         if (ready < 0)
@@ -146,6 +149,6 @@ void init_main(int pid)
             hear_go();
         let_payload_run();
         if (stopping) /* its stop wakes us as its end would */
-            tell_if_stopped();
+            tell_if_stopped(ready == 0);
     }
 }
