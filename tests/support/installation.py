@@ -69,10 +69,16 @@ def make_program(out: Path, *, front: bool = False, variant: str = "release") ->
     if ready:
         name = "pyjail" if front else {"release": "jailer"}.get(variant, f"jailer-{variant}")
         shutil.copy(Path(ready, name), out)
-    elif variant == "release" and own.exists() and build_module().build_id().encode() in own.read_bytes():
+    elif variant == "release" and own.exists() and _checkout_is_built():
         shutil.copy(own, out)
     else:
         build_module().compile_jailer(out, front=front, variant=variant)
+
+
+def _checkout_is_built() -> bool:
+    """By the command, which knows its sources; scripts/setup builds the jailer before it."""
+    command = PROJECT / ".venv/bin/pyjail"
+    return command.exists() and build_module().build_id().encode() in command.read_bytes()
 
 
 @contextmanager
