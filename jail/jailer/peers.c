@@ -20,7 +20,8 @@ struct peer {
     uint64_t lost;   /* events since the last that got through */
     uint32_t command; /* the number of the one that was asked for here, or 0: what is asked now is for that */
     bool running;    /* … as far as we know */
-    int owed;        /* a signal that init had no room for: until it has, nothing is heard here */
+    uint64_t owed;   /* signals that init had no room for, a bit each */
+    bool parted;     /* … and when it has had, the connection goes */
     int64_t since_us;
     struct failure failure; /* of its start */
     char name[128];
@@ -64,7 +65,7 @@ unsigned peers_watch(struct pollfd *wait, bool started)
 {
     for (unsigned i = 0; i < peer_count; i++) {
         bool listen = peers[i].silent || (started && !peers[i].deaf && !(peers[i].listener && peer_count == MAX_PEERS));
-        wait[i] = (struct pollfd){.fd = peers[i].owed ? -1 : peers[i].fd, .events = listen ? POLLIN | HANG_UP : HANG_UP};
+        wait[i] = (struct pollfd){.fd = peers[i].parted ? -1 : peers[i].fd, .events = listen ? POLLIN | HANG_UP : HANG_UP};
     }
     return peer_count;
 }
@@ -170,10 +171,23 @@ static long ask_stats(struct request *r)
     return 0;
 }
 
+/* What init has no room for waits, each signal once, as pending signals do. */
+static void pay(const struct run *run, struct peer *p)
+{
+    struct order o = {.whom = A_COMMAND, .command = p->command};
+    for (o.signal = 1; o.signal <= 64 && p->running; o.signal++) {
+        uint64_t bit = 1ULL << (o.signal - 1);
+        if (p->owed & bit && channel_send(run->control[0], &o, sizeof o, NULL, 0) == -EAGAIN)
+            return;
+        p->owed &= ~bit;
+    }
+    p->owed = 0;
+}
+
 static void signal_command(const struct run *run, struct peer *p, int signal)
 {
-    struct order o = {signal, A_COMMAND, p->command};
-    p->owed = p->running && channel_send(run->control[0], &o, sizeof o, NULL, 0) == -EAGAIN ? signal : 0;
+    p->owed |= 1ULL << (signal - 1);
+    pay(run, p);
 }
 
 /* To the jail, or to the command that was asked for here, whose connection has one more line to come, its end: so
@@ -338,24 +352,32 @@ static bool hear(struct watch *w, struct run *run, struct peer *p)
     return true;
 }
 
+static void leave(unsigned at)
+{
+    if (peers[at].owed)
+        return;
+    sys_close(peers[at].fd);
+    peers[at] = peers[--peer_count];
+}
+
 static void part(struct watch *w, const struct run *run, unsigned at)
 {
     struct peer *p = &peers[at];
     if (p->caller)
         kill_all(w);
     signal_command(run, p, SIGKILL);
-    if (p->owed) /* we come here again when init has it */
-        return;
-    sys_close(p->fd);
-    *p = peers[--peer_count];
+    p->parted = true;
+    leave(at);
 }
 
 /* Backwards, since one that parts leaves its place to the last; new ones come behind all that were waited for. */
 void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count)
 {
     for (unsigned i = count; i-- > 0;) {
-        if (peers[i].owed) {
-            signal_command(run, &peers[i], peers[i].owed);
+        if (peers[i].owed)
+            pay(run, &peers[i]);
+        if (peers[i].parted) {
+            leave(i);
             continue;
         }
         bool over = wait[i].revents & (HANG_UP | POLLHUP | POLLERR | POLLNVAL);
