@@ -30,11 +30,11 @@ class Further:
         self._connection = connection
 
     def send_signal(self, number: int) -> None:
-        if self.pidfd >= 0:
+        if self._connection.fileno() >= 0:  # the collector may have closed it before us
             send(self._connection, f"signal {int(number)}")
 
     def kill(self) -> None:
-        if self.pidfd >= 0:
+        if self._connection.fileno() >= 0:
             send(self._connection, "kill")
 
     def connect(self) -> socket.socket:

@@ -273,3 +273,21 @@ answer(ends=sorted(set(ends)), status=outcome.status, hit=outcome.limits_hit)
 """)
     assert set(found.pop("ends")) <= {"signaled", "killed"}
     assert found == {"status": "out-of-memory", "hit": ["memory"]}
+
+
+def test_one_that_nobody_keeps_is_killed_without_a_complaint_but_that(scripts: Scripts) -> None:
+    """Of an object in a cycle the collector may take the connection first."""
+    done = scripts.run("""
+import gc
+with jail.start(["/bin/cat"], stdin=PIPE) as process:
+    more = process.exec(["/bin/sleep", "1000"])
+    more.me = more
+    init, = [int(pid) for pid in open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()]
+    held = [os.pidfd_open(int(pid)) for pid in open(f"/proc/{init}/task/{init}/children").read().split()]
+    del more
+    gc.collect()
+    answer(number=len(held), ended=any(has_ended(pidfd) for pidfd in held[1:]))
+""")
+    assert done.answer == {"number": 2, "ended": True}
+    assert b"is killed: nobody waits for it" in done.stderr
+    assert b"Exception ignored" not in done.stderr
