@@ -280,7 +280,8 @@ def test_one_that_nobody_keeps_is_killed_without_a_complaint_but_that(scripts: S
     done = scripts.run("""
 import gc
 with jail.start(["/bin/cat"], stdin=PIPE) as process:
-    more = process.exec(["/bin/sleep", "1000"])
+    more = process.exec(["/bin/sh", "-c", "echo up; exec sleep 1000"], stdout=PIPE)
+    more.stdout.readline()
     more.me = more
     init, = [int(pid) for pid in open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()]
     held = [os.pidfd_open(int(pid)) for pid in open(f"/proc/{init}/task/{init}/children").read().split()]
