@@ -25,21 +25,17 @@ def make_folder(parent: str, prefix: str) -> tuple[str, int]:
     while True:
         path = tempfile.mkdtemp(prefix=prefix, dir=parent)
         with contextlib.suppress(FileNotFoundError):
-            lock = _open_or_remove(path)
+            try:
+                lock = os.open(path, FOLDER)
+            except OSError:
+                os.rmdir(path)
+                raise
             fcntl.flock(lock, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.lstat(path), os.fstat(lock)):
                     return path, lock
             os.close(lock)
         # Taken for a leftover before it had its lock.
-
-
-def _open_or_remove(path: str) -> int:
-    try:
-        return os.open(path, FOLDER)
-    except OSError:
-        os.rmdir(path)
-        raise
 
 
 def _reclaim(parent: str, prefix: str) -> None:
