@@ -214,7 +214,8 @@ def test_ctrl_z_within_a_vfork(pyjail):
     """Its child is stopped before it comes to its program, and so the payload is stuck in the kernel."""
     code = (
         "import os; os.mkfifo('/tmp/f'); own = f'/proc/{os.getpid()}/stat'\n"
-        "if os.fork() == 0:\n  while ' D ' not in open(own).read(): pass\n  print('u'+'p', flush=True)\n  os._exit(0)\n"
+        "if os.fork() == 0:\n  while ' D ' not in open(own).read(): pass\n"
+        "  print('u'+'p', flush=True)\n  os._exit(0)\n"
         "actions = [(os.POSIX_SPAWN_OPEN, 0, '/tmp/f', os.O_RDONLY, 0)]\n"
         "os.posix_spawn('/bin/true', ['true'], {}, file_actions=actions)"
     )
