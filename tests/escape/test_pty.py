@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from jailed.terminal import PATIENCE
 from support.launcher import Launcher, Running
 from support.processes import descendants
 
@@ -34,6 +35,7 @@ class Person:
     def until(self, what: bytes) -> bytes:
         seen = b""
         while what not in seen:
+            assert select.select([self.leader], [], [], PATIENCE)[0], f"{what!r} did not show up after {seen!r}"
             seen += os.read(self.leader, FIRST)
         return seen
 
