@@ -1,8 +1,9 @@
 """`Standby`: a jail in which a runner waits for its one job, seen from outside.
 
 All that the runner says it says before anything of the job runs: first that it is ready, or why it never will
-be; when it has the job, that it has taken it (`a`), or that a file which it has imported has changed since
-(`s`); then it closes its end. Nothing is read after that. How the job ended is what the supervisor says.
+be; when it has the job, that it has taken it (`a`), or that a file which it has imported may have changed
+since (`s`); then it closes its end. Nothing is read after that. How the job ended is what the supervisor
+says.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class Job:
         kind = b"file" if self.code is None else b"code"
         head = b"\0".join([kind, listed, b"%d" % len(self.env), *self.env, *self.words])
         return b"%08x%08x" % (len(head), len(code)) + head + code
+
+
+class StaleError(LaunchError):
+    """Another that is made now would have read the files as they are."""
 
 
 class Standby:
@@ -176,9 +181,12 @@ class Standby:
         raise self._never(f"ended before it was ready: {became.describe()}")
 
     def giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
-        """Hand over the job. Raises LaunchError where nothing of it was begun: the runner has ended, or its
-        files have changed."""
-        if select_now(self.pidfd) or (yield from self._giving(job, descriptors)) != b"a":
+        """Hand over the job. Raises LaunchError where nothing of it was begun: the runner has ended, or, as
+        StaleError, its files have changed."""
+        said = b"" if select_now(self.pidfd) else (yield from self._giving(job, descriptors))
+        if said == b"s":
+            raise self._never("read files that have changed since", StaleError)
+        if said != b"a":
             raise self._never("did not take its job")
 
     def _giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, bytes]:
@@ -216,8 +224,8 @@ class Standby:
         self._channel.close()
         self.running.close()
 
-    def _never(self, why: str) -> LaunchError:
-        return LaunchError(f"the runner {self.runner.name!r} {why}", "runner", object=self.runner.command[0])
+    def _never(self, why: str, kind: type[LaunchError] = LaunchError) -> LaunchError:
+        return kind(f"the runner {self.runner.name!r} {why}", "runner", object=self.runner.command[0])
 
 
 def select_now(descriptor: int) -> bool:

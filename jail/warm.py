@@ -19,7 +19,7 @@ from jail.plans import plan_text
 from jail.runners import Runner
 from jail.server import surroundings
 from jail.spec import Bind, Jail, check_env
-from jail.standby import WARM_UP, Job, Standby
+from jail.standby import WARM_UP, Job, StaleError, Standby
 from jail.started import Begun, Wait, Wanted, all_passed
 from jail.streams import DEVNULL, PIPE, Ends, Stream
 from seccomp import _calls
@@ -28,7 +28,8 @@ from seccomp.evaluator import ALLOW, LOG, evaluate
 HEAD_START = 0.003
 """Seconds that a job has before another interpreter is started in the place of its own."""
 TRIES = 3
-"""Standbys that are tried before a jail is made for the job."""
+"""Standbys that are tried before a jail is made for the job, and jails that are made for it while files that
+the runner reads keep changing."""
 
 
 Key = tuple[bytes, object, object, object]
@@ -110,9 +111,14 @@ class Warm:
             except LaunchError:  # it waited, and what has befallen it is not the job's
                 continue
             return standby
-        standby = self._make()
-        yield from standby.taking(job, given)
-        return standby
+        for _ in range(TRIES):
+            made = self._make()
+            try:
+                yield from made.taking(job, given)
+                return made
+            except StaleError as error:
+                stale = error
+        raise stale
 
     def _key_or_drop(self, first: Standby | None) -> Key:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 FEW, MOST = 16, 253  # the sizes that a job begins with; SCM_MAX_FD
+COARSE = 10_000_000  # nanoseconds by which the times of files are behind the clock at most
 
 
-def stamp(path: str) -> object:
+def stamp(path: str) -> tuple[int, ...] | None:
     """What changes when a file does."""
     try:
         found = os.stat(path)
@@ -43,6 +45,7 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
     import gc
     import io  # noqa: F401 - for `stream`
 
+    begun = time.time_ns() - COARSE
     try:
         for name in imports:
             __import__(name)
@@ -50,6 +53,8 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
         os.write(channel, f"e{type(error).__name__}: {error}".encode(errors="replace"))
         raise SystemExit(1) from None
     stamps = [(path, stamp(path)) for path in files()]
+    # What was changed meanwhile may have been read before that.
+    unsure = any(known and begun <= known[-1] <= time.time_ns() for _, known in stamps)
     # So that none of what it takes is done for the first time later.
     exec(compile(b"pass", "", "exec"), {})
     for number in range(3):
@@ -60,7 +65,7 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
     os.write(channel, b"r")
     if not os.read(channel, 1):
         os._exit(0)
-    changed = any(stamp(path) != known for path, known in stamps)
+    changed = unsure or any(stamp(path) != known for path, known in stamps)
     first, descriptors = take()
     if not first:
         os._exit(0)

@@ -124,6 +124,28 @@ with Pool(Jail(), 2, runner=runners.python()) as pool:
 """) == {"done": ["exited", 0, "1\n", ""], "again": True}
 
 
+def test_what_changes_while_it_is_read_is_not_used(found: Any, place: Path, as_user: User) -> None:
+    """The first to read it has the old text, and sees the file as it is afterwards."""
+    for name, text in (
+        ("m.py", "value = 'old'\nwith open(__file__, 'w') as file: file.write('value = 1')"),
+        ("m.js", "module.exports = 'old'; require('fs').writeFileSync(__filename, 'module.exports = 1')"),
+    ):
+        (place / name).write_text(text)
+    for path in (place, *place.iterdir()):
+        as_user.owns(path)
+    assert found("""
+site = "/usr/local/lib/python3.%d/dist-packages" % sys.version_info[1]
+box = Jail().with_bind(sys.argv[1], site, writable=True)
+said = []
+for runner, code in ((runners.python(["m"]), "import m; print(m.value)"),
+                     (runners.node([site + "/m.js"]), f"console.log(require('{site}/m.js'))")):
+    with Pool(box, 1, runner=runner) as pool:
+        assert pool.wait_ready(60)
+        said.append(captured(pool, ["a"], code))
+answer(said=said)
+""", os.fspath(place)) == {"said": [["exited", 0, "1\n", ""]] * 2}
+
+
 def test_what_has_changed_is_not_used(found: Any, place: Path, as_user: User) -> None:
     """Variables that are passed, a source of a bind, a file that the interpreter has read."""
     for name in ("modules", "data"):
