@@ -35,7 +35,8 @@ class Person:
     def until(self, what: bytes) -> bytes:
         seen = b""
         while what not in seen:
-            assert select.select([self.leader], [], [], PATIENCE)[0], f"{what!r} did not show up after {seen!r}"
+            ready, _, _ = select.select([self.leader], [], [], PATIENCE)
+            assert ready, f"{what!r} did not show up after {seen!r}"
             seen += os.read(self.leader, FIRST)
         return seen
 

@@ -168,7 +168,7 @@ def test_errors_of_the_file_name_file_and_key(text: str, words: str, folder: Pat
 def test_what_is_no_service(folder: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read .*: No such file"):
         Service.load(folder / "none.js")
-    with pytest.raises(SpecError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(SpecError, match=r"a folder is a service by one file index\.js"):
         Service.load(folder)
     if os.geteuid() == 0:
         with pytest.raises(SpecError, match=r"chmod o\+r"):
