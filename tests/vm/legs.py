@@ -65,8 +65,9 @@ class Leg:
 
     def _run_once(self) -> Results:
         words = ["--suite", self.suite, "--user", self.user, "--timeout", str(SECONDS), "--"]
-        words += ["env", "PYTHONPATH=tests", f"PYJAIL_REQUIRE={self.require}", "python3", "-m", "pytest"]
-        words += ["-q", "-p", "no:cacheprovider", "-p", "vm.teller", "--tb=short", *self.files]
+        words += ["env", "PYTHONPATH=tests:/vm/site", f"PYJAIL_REQUIRE={self.require}"]
+        words += ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "vm.teller", "--tb=short"]
+        words += self.files
         program = PROJECT / "scripts" / "vm"
         ended = subprocess.run(
             [program, *words], capture_output=True, text=True, errors="replace", check=False
@@ -115,6 +116,7 @@ OLDER = (
 )
 APPARMOR = ("tests/vm/inside/test_apparmor.py",)
 SYSTEMD = ("tests/integration/test_systemd.py",)
+GATEWAY = ("tests/integration/test_systemd_gateway.py",)
 # Another libseccomp, another Python, another C library.
 LIBRARIES = (
     "tests/unit/test_front_probe.py",
@@ -132,7 +134,11 @@ REST = tuple(
 )
 LEGS = (
     Leg(
-        "trixie", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *RESOURCES, *BOMBS, *FILES)
+        "trixie",
+        "root",
+        f"{ANYWHERE},root",
+        (NO_CGROUP, NO_SESSION),
+        (*SYSTEMD, *GATEWAY, *RESOURCES, *BOMBS, *FILES),
     ),
     Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *PLACES, *OLDER)),
     Leg("trixie", "tester", ANYWHERE, (NEEDS_ROOT,), (*SYSTEMD, *RESOURCES)),
