@@ -17,7 +17,8 @@ SETTINGS = {"timeout": "10m", "max_body": "2G"}
 
 
 def peak_kib(made: Gateway) -> int:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{made.process.pid}/status").read_text(), re.MULTILINE)
+    status = Path(f"/proc/{made.process.pid}/status").read_text()
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     assert found
     return int(found[1])
 
