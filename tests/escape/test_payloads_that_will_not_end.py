@@ -82,6 +82,6 @@ if os.fork() == 0:
     os._exit(0)
 while True: signal.pause()
 """)
-    assert result.returncode == 137
+    assert result.returncode == 137, result.stderr
     assert result.outcome is not None
     assert result.outcome["status"] == "killed"
