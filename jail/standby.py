@@ -185,7 +185,7 @@ class Standby:
         StaleError, its files have changed."""
         said = b"" if select_now(self.pidfd) else (yield from self._giving(job, descriptors))
         if said == b"s":
-            raise self._never("read files that have changed since", StaleError)
+            raise self._never("read files that have changed since; start it again when they stay", StaleError)
         if said != b"a":
             raise self._never("did not take its job")
 

@@ -60,7 +60,8 @@ class Leg:
         if first.status != DOWN:
             return first
         again = self._run_once()
-        said = f"{first.said}\nThe machine failed once, and was started again.\n{again.said}"
+        # In the last line, which the summary of all legs shows.
+        said = f"{first.said}\n{again.said.rstrip()}; it had failed once before"
         return dataclasses.replace(again, said=said)
 
     def _run_once(self) -> Results:
