@@ -15,8 +15,8 @@ void give_up(int errors, const struct failure *f, int status)
     sys_exit(status);
 }
 
-/* The supervisor says go twice here: when the ids are mapped, and when the cgroups are made. What the root is built
- * of comes before the first. */
+/* The supervisor says go twice here: when the ids are mapped, and when the cgroups are made. What comes between is for
+ * those who build the root (sources.c), if they needed it. */
 static bool hear(struct run *run, int *fds, unsigned *count, struct failure *f)
 {
     struct parcel p;
@@ -25,8 +25,6 @@ static bool hear(struct run *run, int *fds, unsigned *count, struct failure *f)
         if (n == 0 || n == -ECONNRESET)
             sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
         TRY(f, STEP_GO, 0, n);
-        if (p.kind == PARCEL_TREES)
-            sources_take(run, &p, fds, *count);
     } while (p.kind != PARCEL_GO);
     return true;
 }

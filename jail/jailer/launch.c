@@ -70,7 +70,7 @@ bool may_run(const struct run *run)
     return (!run->plan->audit || run->listener >= 0) && !pty_missing(run);
 }
 
-/* Whatever the jail gets to build its root from, while it is already busy with its network. */
+/* Whatever the jail gets to build its root from, while it has begun with that. */
 static bool hand_over_sources(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
@@ -162,6 +162,6 @@ static bool let_go(struct run *run, struct failure *f)
 bool launch(struct run *run, struct failure *f)
 {
     return make_channel(run, f) && terminal_find(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
-           ids_reserve(run, f) && relay_start(run, f) && hand_over_sources(run, f) && raise_limits(run, f) &&
-           ids_map(run, f) && start_building(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f);
+           ids_reserve(run, f) && relay_start(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
+           hand_over_sources(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f);
 }

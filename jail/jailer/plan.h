@@ -26,6 +26,7 @@ struct node {
     const char *target, *data;
     size_t data_length;
     int tree;
+    bool folder; /* … what it shows is one */
 };
 
 struct limit {

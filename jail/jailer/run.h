@@ -102,9 +102,9 @@ struct order {
     uint32_t command; /* the supervisor's number for it */
 };
 
-/* All other messages. To the jail's side: the trees of the bind nodes from `first` up to `end`, all of which are
- * there; and the word to go on: first when the ids are mapped, with the id lock; then when the cgroups are made, with
- * the gates; last, to init, when their limits are set. To the supervisor: the writable folders in memory; that the
+/* All other messages. To the jail's side: the word to go on: first when the ids are mapped, with the id lock; then when
+ * the cgroups are made, with the gates; last, to init, when their limits are set; and between the first two the trees of
+ * the bind nodes from `first` up to `end`, all of which are there. To the supervisor: the writable folders in memory; that the
  * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
  * told to, that it has stopped; from the payload's helper, the listener of an audited run. Before that, where the payload has a
  * terminal, both sides of it. Of a further command, why it could not be executed, and its end. */
@@ -122,8 +122,11 @@ enum parcel_kind {
     PARCEL_COMMAND_ENDED
 };
 
+#define CHANNEL_FDS 128
+
 struct parcel {
     uint32_t kind, first, end;
+    uint64_t folders[CHANNEL_FDS / 64]; /* which of the trees show one, from the first on */
     bool none; /* the supervisor may not open any: the jail's side is to try */
     uint32_t bare; /* the trees lack their attributes: the kernel is too old (classic.c) */
     int32_t wait_status;
@@ -133,8 +136,6 @@ struct parcel {
     int64_t user_us, system_us;
     bool helper;     /* init has it for a child besides the payload, and is to await its end */
 };
-
-#define CHANNEL_FDS 128
 
 /* Descriptors of init after its exec, the only ones it has. */
 enum { INIT_CONTROL = 3, INIT_READY = 4, INIT_ID_LOCK = 5 };
@@ -200,10 +201,9 @@ int cgroups_oom_event(const struct run *run);
 
 /* sources.c */
 void source_identify(int fd, const char *path, struct identity *found);
-bool source_open(const struct run *run, struct node *n, struct failure *f);
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */
-bool sources_send(struct run *run, struct failure *f);  /* … to the jail's side, which keeps them by sources_take */
-void sources_take(struct run *run, const struct parcel *p, const int *fds, unsigned count);
+bool sources_send(struct run *run, struct failure *f);  /* … to the jail's side */
+int source_tree(struct run *run, struct node *n, struct failure *f); /* there; -1 if it is absent, and may be */
 
 /* root.c */
 bool root_build(struct run *run, struct failure *f);

@@ -37,7 +37,7 @@ static bool is_as_seen(const struct run *run, const struct node *n, int fd)
     return now.error == seen->error && now.inode == seen->inode && now.major == seen->major && now.minor == seen->minor;
 }
 
-bool source_open(const struct run *run, struct node *n, struct failure *f)
+static bool source_open(const struct run *run, struct node *n, struct failure *f)
 {
     struct stat st = {0};
     int fd = step_fault(STEP_SOURCE) ? -EIO : tree_find(n->data);
@@ -46,6 +46,7 @@ bool source_open(const struct run *run, struct node *n, struct failure *f)
         return true;
     TRY(f, STEP_SOURCE, n->line, fd);
     long done = sys_fstat(fd, &st);
+    n->folder = S_FORMAT(st.st_mode) == S_DIRECTORY;
     if (done == 0 && (n->flags & FLAG_DEVICE) && S_FORMAT(st.st_mode) != S_CHARACTER)
         done = -EINVAL;
     TRY(f, STEP_SOURCE, n->line, done);
@@ -77,39 +78,67 @@ bool sources_open(struct run *run, struct failure *f)
     return true;
 }
 
+/* In order, as many in a message as it holds; the last goes up to the end of the plan. */
 bool sources_send(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
+    struct parcel p = {.kind = PARCEL_TREES, .none = run->opens_sources};
     int fds[CHANNEL_FDS];
     unsigned count = 0;
-    struct parcel p = {.kind = PARCEL_TREES, .none = run->opens_sources};
-    if (p.none) {
-        TRY(f, STEP_SOURCE, 0, channel_send(run->control[0], &p, sizeof p, NULL, 0));
-        return true;
-    }
-    for (unsigned i = 0; i <= plan->node_count; i++) {
-        bool last = i == plan->node_count, bind = !last && plan->nodes[i].kind == NODE_BIND;
-        bool absent = bind && plan->nodes[i].tree < 0;
-        if (count > 0 && (last || absent || count == CHANNEL_FDS)) {
+    for (unsigned i = p.none ? plan->node_count : 0; i <= plan->node_count; i++) {
+        const struct node *n = i < plan->node_count && plan->nodes[i].kind == NODE_BIND ? &plan->nodes[i] : NULL;
+        bool absent = n && n->tree < 0;
+        if (i == plan->node_count || (count > 0 && (absent || count == CHANNEL_FDS))) {
             p.end = i;
             p.bare = tree_bare();
             TRY(f, STEP_SOURCE, 0, channel_send(run->control[0], &p, sizeof p, fds, count));
+            p.folders[0] = p.folders[1] = 0;
             count = 0;
         }
         if (count == 0)
             p.first = i;
-        if (bind && !absent)
-            fds[count++] = plan->nodes[i].tree;
+        if (n && !absent) {
+            p.folders[count / 64] |= (uint64_t)n->folder << count % 64;
+            fds[count++] = n->tree;
+        }
     }
     return true;
 }
 
-void sources_take(struct run *run, const struct parcel *p, const int *fds, unsigned count)
+static void take(struct run *run, const struct parcel *p, const int *fds, unsigned count)
 {
     run->opens_sources = p->none;
     if (p->bare)
         tree_set_bare();
     for (unsigned i = p->first, taken = 0; i < p->end && i < run->plan->node_count && taken < count; i++)
-        if (run->plan->nodes[i].kind == NODE_BIND)
+        if (run->plan->nodes[i].kind == NODE_BIND) {
+            run->plan->nodes[i].folder = p->folders[taken / 64] >> taken % 64 & 1;
             run->plan->nodes[i].tree = fds[taken++];
+        }
+}
+
+static bool heard; /* on the jail's side: all that the supervisor sends */
+
+static bool hear(struct run *run, struct failure *f)
+{
+    int fds[CHANNEL_FDS];
+    unsigned count;
+    struct parcel p = {0};
+    while (p.end < run->plan->node_count) {
+        long n = channel_receive(run->control[1], &p, sizeof p, fds, &count);
+        if (n == 0 || n == -ECONNRESET)
+            sys_exit(125); /* the supervisor died or gave up: it says why, if it can */
+        TRY(f, STEP_GO, 0, n < 0 ? n : n == sizeof p && p.kind == PARCEL_TREES ? 0 : -EBADMSG);
+        take(run, &p, fds, count);
+    }
+    return heard = true;
+}
+
+int source_tree(struct run *run, struct node *n, struct failure *f)
+{
+    if (run->plan->pool && !heard && !hear(run, f))
+        return -1;
+    if (n->tree < 0 && (run->opens_sources || !run->plan->pool))
+        source_open(run, n, f);
+    return n->tree;
 }

@@ -112,9 +112,10 @@ int tree_make(const char *type, const char *options, unsigned flags)
     return (int)done;
 }
 
-long tree_attach(int root, int tree, int target, unsigned flags)
+long tree_attach(int root, int tree, int at, const char *name, unsigned flags)
 {
-    long done = SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    unsigned how = MOVE_MOUNT_F_EMPTY_PATH | (*name ? 0 : MOVE_MOUNT_T_EMPTY_PATH);
+    long done = SYS(__NR_move_mount, tree, "", at, name, how);
     return done < 0 || !bare ? done : classic_restrict(root, tree, flags);
 }
 

@@ -18,8 +18,9 @@ void tree_set_bare(void);
 /* A new mount of a file system with options "key=value,flag". */
 int tree_make(const char *type, const char *options, unsigned flags);
 
-/* Attach a detached mount, made with these flags, inside `root` on top of what `target` refers to. */
-long tree_attach(int root, int tree, int target, unsigned flags);
+/* Attach a detached mount, made with these flags, inside `root`: on top of a name in the folder `at`, which is not followed
+ * if it is a link, or with an empty name of what `at` refers to. */
+long tree_attach(int root, int tree, int at, const char *name, unsigned flags);
 
 /* Set FLAG_RO… on a mount that is attached. */
 long tree_restrict(int root, int mount, unsigned flags);
