@@ -57,6 +57,10 @@ static bool let_go_of_supervisor(struct run *run, struct failure *f)
     int birthplace = cgroups_birthplace(run);
     if (birthplace >= 0)
         sys_close(birthplace); /* its lock is the supervisor's life sign alone */
+    if (run->plan->small_fd >= 0) {
+        sys_close(run->plan->small_fd);
+        small_forget_home();
+    }
     sys_close(run->control[0]); /* or we would never see its end */
     sys_close(run->errors[0]);
     if (run->seen)

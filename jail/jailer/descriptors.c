@@ -152,7 +152,7 @@ bool descriptors_check(const struct run *run, struct failure *f)
 bool descriptors_close_rest(const struct run *run, struct failure *f)
 {
     const struct plan *plan = run->plan;
-    int keep[MAX_FDS + 3];
+    int keep[MAX_FDS + 4];
     unsigned count = descriptors_sorted(plan, keep);
     if (run->outcome >= 0)
         count = descriptors_insert(keep, count, run->outcome);
@@ -160,6 +160,8 @@ bool descriptors_close_rest(const struct run *run, struct failure *f)
         count = descriptors_insert(keep, count, plan->life_fd);
     if (plan->control_fd >= 0)
         count = descriptors_insert(keep, count, plan->control_fd);
+    if (plan->small_fd >= 0)
+        count = descriptors_insert(keep, count, plan->small_fd);
     TRY(f, STEP_DESCRIPTORS, 0, descriptors_close_but(keep, count, 3));
     return true;
 }

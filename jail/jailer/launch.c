@@ -31,12 +31,16 @@ static bool clone_jail(struct run *run, struct failure *f)
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = (unsigned)birthplace;
     }
+    if (run->plan->small_fd >= 0)
+        TRY(f, STEP_CLONE, 0, small_enter(run->plan->small_fd));
     long pid = step_fault(STEP_CLONE) ? -EIO : SYS(__NR_clone3, &args, sizeof args);
     if (pid == 0)
         child(run);
-    if (pid < 0)
-        return failed(f, STEP_CLONE, 0, -pid);
-    run->pid = (int)pid;
+    if (pid > 0)
+        run->pid = (int)pid;
+    if (run->plan->small_fd >= 0)
+        TRY(f, STEP_CLONE, 0, small_leave());
+    TRY(f, STEP_CLONE, 0, pid);
     return true;
 }
 

@@ -130,6 +130,7 @@ struct plan {
     int pass_fds[MAX_FDS];
     unsigned pass_fd_count;
     int life_fd, control_fd; /* or UNSET */
+    int small_fd;            /* no directive: a mount namespace to clone in (small.c), or UNSET */
     bool await_begin;
     int64_t timeout_ms, grace_ms, idle_ms, cpu_ms, max_output[OUTPUTS];
     unsigned cpu_line;

@@ -227,7 +227,7 @@ bool parse_lines(struct plan *plan, char *text, size_t size, struct plan_error *
     uint64_t seen = 0;
     clear(plan);
     plan->umask = 022;
-    plan->outcome_fd = plan->life_fd = plan->control_fd = UNSET;
+    plan->outcome_fd = plan->life_fd = plan->control_fd = plan->small_fd = UNSET;
     plan->timeout_ms = plan->idle_ms = plan->cpu_ms = UNSET;
     for (unsigned i = 0; i < OUTPUTS; i++)
         plan->max_output[i] = UNSET;

@@ -108,7 +108,7 @@ static long clear(const struct request *head, int *fd, int above)
     return copy;
 }
 
-long request_place(struct asked *a, int *caller)
+long request_place(struct asked *a, int *const *own, unsigned count)
 {
     const struct request *head = &a->head;
     int above = 3;
@@ -117,8 +117,8 @@ long request_place(struct asked *a, int *caller)
         above = head->number[i] >= above ? head->number[i] + 1 : above;
     for (unsigned i = 0; i < a->count && done >= 0; i++)
         done = clear(head, &a->fd[i], above);
-    if (done >= 0)
-        done = clear(head, caller, above);
+    for (unsigned i = 0; i < count && done >= 0; i++)
+        done = *own[i] < 0 ? 0 : clear(head, own[i], above);
     for (unsigned i = 0; i < head->given && done >= 0; i++)
         done = SYS(__NR_dup3, a->fd[ASKED_GIVEN + i], head->number[i], 0);
     return done;

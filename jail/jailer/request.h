@@ -47,8 +47,8 @@ long request_map(const struct asked *a, char **text);
 /* The command in a text that was mapped; false if it is not as the head says. */
 bool request_command(const struct request *head, char *text, struct command *c);
 
-/* Move what is the payload's to its numbers, the others out of the way. */
-long request_place(struct asked *a, int *caller);
+/* Move what is the payload's to its numbers, the others, and our own, out of the way. */
+long request_place(struct asked *a, int *const *own, unsigned count);
 
 bool request_answer(int life, int error); /* 0: we are the run; false if nobody could be told so */
 

@@ -216,6 +216,12 @@ long channel_hear(int channel, void *data, size_t size, int *fds, unsigned *coun
 /* spawn.c */
 long spawn(unsigned long flags, void *stack_top, int *tid, void (*act)(void *), void *argument);
 
+/* small.c: of no use, and a negative errno, to whoever may not mount */
+int small_make(void);               /* its descriptor */
+long small_enter(int small);        /* for a clone; in the child there is no way back */
+long small_leave(void);
+void small_forget_home(void);
+
 /* network.c */
 bool network_begin(struct run *run, struct failure *f);
 bool network_join(struct run *run, struct failure *f);

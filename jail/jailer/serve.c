@@ -11,6 +11,7 @@ enum { ON_CALLER, ON_SOCKET, WATCHED };
 
 static struct {
     int socket, caller; /* where requests come from, and the pidfd of who sends them */
+    int small;          /* what jails are cloned in (small.c), or -1 */
 } server;
 
 /* The run's own process, with the plan and the command in its own copy of the text. */
@@ -20,9 +21,9 @@ __attribute__((noreturn)) static void run(struct asked *a)
     struct plan_error error = {0};
     struct command c;
     char *text;
-    int caller = server.caller;
+    int caller = server.caller, small = server.small, *const own[] = {&caller, &small};
     long size = request_map(a, &text);
-    bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, &caller) >= 0;
+    bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, own, COUNT(own)) >= 0;
     if (!request_answer(a->fd[ASKED_LIFE], good ? 0 : size < 0 ? (int)-size : EBADMSG))
         sys_exit(125);
     if (!plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &error))
@@ -30,6 +31,7 @@ __attribute__((noreturn)) static void run(struct asked *a)
     plan.outcome_fd = a->fd[ASKED_OUTCOME];
     plan.control_fd = a->fd[ASKED_LIFE];
     plan.life_fd = caller;
+    plan.small_fd = plan.pool && small >= 0 ? small : UNSET;
     sys_exit(execute(&plan, &c));
 }
 
@@ -116,7 +118,8 @@ int serve(int socket, int caller)
     signals_serve();
     if (let_go() < 0 || detach() < 0)
         return 125;
-    templates_begin(caller);
+    server.small = small_make();
+    templates_begin(caller, server.small);
     for (;;) {
         struct pollfd wait[WATCHED + MOST_STANDBYS] = {[ON_CALLER] = {.fd = caller, .events = POLLIN},
                                                        [ON_SOCKET] = {.fd = socket, .events = POLLIN}};

@@ -70,7 +70,7 @@ bool sources_open(struct run *run, struct failure *f)
         struct node *n = &run->plan->nodes[i];
         if (n->kind != NODE_BIND || source_open(run, n, f))
             continue;
-        if (f->step != STEP_SOURCE || f->error != EPERM)
+        if (f->step != STEP_SOURCE || f->error != EPERM || run->plan->small_fd >= 0)
             return false;
         *f = (struct failure){0};
         run->opens_sources = true;

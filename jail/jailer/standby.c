@@ -84,7 +84,8 @@ static bool take_places(struct run *run, struct failure *f)
     int above = 3;
     for (unsigned i = 0; i < plan->pass_fd_count; i++)
         above = plan->pass_fds[i] >= above ? plan->pass_fds[i] + 1 : above;
-    if (!clear(&standby.channel, above, f) || !clear(&standby.caller, above, f))
+    if (!clear(&standby.channel, above, f) || !clear(&standby.caller, above, f) ||
+        (plan->small_fd >= 0 && !clear(&run->plan->small_fd, above, f)))
         return false;
     for (unsigned i = 0; i < plan->pass_fd_count; i++)
         TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, 0, plan->pass_fds[i], O_CLOEXEC));
@@ -173,11 +174,12 @@ static bool take_over(struct run *run, struct asked *a, struct failure *f)
     struct plan *plan = run->plan;
     struct command c;
     char *text;
+    int *const own[] = {&standby.caller};
     run->start_us = clock_us();
     plan->outcome_fd = a->fd[ASKED_OUTCOME];
     plan->control_fd = a->fd[ASKED_LIFE];
     plan->life_fd = standby.caller;
-    TRY(f, STEP_HANDOVER, 0, request_place(a, &standby.caller));
+    TRY(f, STEP_HANDOVER, 0, request_place(a, own, COUNT(own)));
     if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
         return false;
     TRY(f, STEP_COMMAND, 0, request_map(a, &text));

@@ -13,7 +13,7 @@ enum standby_news { STANDBY_READY, STANDBY_IMPOSSIBLE };
 struct template;
 struct pollfd;
 
-void templates_begin(int caller);
+void templates_begin(int caller, int small);
 struct template *templates_find(const struct asked *a); /* of the request's plan; NULL if there is no room */
 bool templates_hand_over(struct template *t, const struct asked *a); /* the plan is used; whether a standby has it */
 void templates_keep(struct template *t, struct asked *a);

@@ -36,11 +36,12 @@ static struct standby {
 
 static struct template templates[MOST_TEMPLATES];
 static unsigned standby_count;
-static int caller;
+static int caller, small;
 
-void templates_begin(int callers_pidfd)
+void templates_begin(int callers_pidfd, int small_namespace)
 {
     caller = callers_pidfd;
+    small = small_namespace;
 }
 
 static unsigned count(const struct template *t, enum state state)
@@ -191,10 +192,13 @@ static void make(struct template *t)
         return pause(t);
     long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
-        int keep[2];
-        descriptors_insert(keep, descriptors_insert(keep, 0, ends[1]), caller);
-        if (descriptors_close_but(keep, 2, 3) < 0 || !plan_parse(&plan, t->text, t->size, &error))
+        int keep[3];
+        unsigned count = descriptors_insert(keep, descriptors_insert(keep, 0, ends[1]), caller);
+        if (small >= 0)
+            count = descriptors_insert(keep, count, small);
+        if (descriptors_close_but(keep, count, 3) < 0 || !plan_parse(&plan, t->text, t->size, &error))
             sys_exit(125);
+        plan.small_fd = plan.pool && small >= 0 ? small : UNSET;
         sys_exit(stand_by(&plan, ends[1], caller));
     }
     sys_close(ends[1]);

@@ -348,7 +348,7 @@ sys.stdin.read()
         assert status(server)["Name"] == "jailer"
         assert os.readlink(f"/proc/{server}/cwd") == "/"
         files = {file.readlink().name.partition(":")[0] for file in Path(f"/proc/{server}/fd").iterdir()}
-        assert files <= {"null", "socket", "anon_inode", "[pidfd]"}
+        assert files <= {"null", "socket", "anon_inode", "[pidfd]", "mnt"}  # the last: see test_serve_mounts
         running.stdin.close()
         running.wait(60)
 

@@ -40,7 +40,8 @@ def main():
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "streams": [os.readlink(f"/proc/self/fd/{number}").split(":")[0] for number in range(3)],
         "stdin": sys.stdin.read(),
-        "mounts": [line.split(" ", 4)[-1] for line in content("/proc/self/mountinfo").splitlines()],
+        # Listed as they were made, which the supervisor and the jail's side do at the same time.
+        "mounts": sorted(line.split(" ", 4)[-1] for line in content("/proc/self/mountinfo").splitlines()),
         "tree": sorted(tree()),
         "cgroup": [line.split(":", 2)[1:] for line in content("/proc/self/cgroup").splitlines()],
         "interfaces": content("/proc/net/dev").count("\n"),
