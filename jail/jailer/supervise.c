@@ -11,6 +11,7 @@
 
 #define LAST_WORDS_US 1000000 /* between an end by force and ours: to report, to pass on the rest of the output */
 #define REGISTER_AFTER_US 100000 /* of those that end before, nobody would learn */
+#define STRAGGLERS_US 100000 /* that an init which was killed has for its end, before others are, and again after each time */
 #define FROM_KERNEL 0x80 /* SI_KERNEL: of these signals, those that a terminal sends */
 
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
@@ -29,6 +30,7 @@ void kill_all(struct watch *w)
     cgroups_kill(w->run);
     w->kill_at = NEVER;
     w->leave_at = clock_us() + LAST_WORDS_US;
+    w->stragglers_at = clock_us() + STRAGGLERS_US;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -147,6 +149,10 @@ static void check_clock(struct watch *w)
     }
     if (now >= w->kill_at)
         kill_all(w);
+    if (now >= w->stragglers_at && !w->ended) {
+        stragglers_kill(w->run);
+        w->stragglers_at = clock_us() + STRAGGLERS_US;
+    }
     if (now >= w->oom_at)
         check_memory(w);
     if (now >= w->timeout_at) {
@@ -173,8 +179,7 @@ static struct __kernel_timespec *until(const struct watch *w, struct __kernel_ti
 {
     int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, earlier(w->oom_at, w->kill_at)));
     next = earlier(next, w->register_at);
-    if (w->ended)
-        next = earlier(next, w->leave_at);
+    next = earlier(next, w->ended ? w->leave_at : w->stragglers_at);
     if (next == NEVER)
         return NULL;
     int64_t left = next - clock_us();
@@ -314,6 +319,7 @@ void supervise(struct run *run, struct verdict *v)
                       .register_at = NEVER,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
+                      .stragglers_at = NEVER,
                       .oom_event = -1};
     struct pollfd wait[ON_PEERS + MAX_PEERS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
                                                 [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},

@@ -13,6 +13,7 @@ struct watch {
     int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
     int64_t register_at;
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
+    int64_t stragglers_at; /* init was killed and has not ended by then */
     int oom_event, oom_looks;
     bool ended;   /* init, and so all of the jail */
     bool silent;  /* init has closed its end */
@@ -24,6 +25,9 @@ struct watch {
 
 /* supervise.c */
 void end_now(struct watch *w, enum cause cause);
+
+/* stragglers.c: kill all of the jail but init */
+void stragglers_kill(const struct run *run);
 
 /* memory.c: the end of memory, which the kernel tells in version 1 */
 void check_memory(struct watch *w);

@@ -72,16 +72,36 @@ def test_output_nobody_reads_does_not_hold_the_end(pyjail: Launcher) -> None:
 
 
 def test_an_init_that_the_payload_starves_ends_the_jail(jailed: Callable[..., Completed]) -> None:
-    """prlimit(2) asks for the same ids alone, and poll(2) for a limit above what it waits for: init would
-    neither sleep nor hear anything, outside of the jail's cgroup of version 1."""
-    result = jailed("""
+    """prlimit(2) asks for the same ids alone (the default policy forbids it), and poll(2) for a limit above
+    what it waits for: init would neither sleep nor hear, outside of the jail's cgroup of version 1."""
+    code = """
 import resource
 resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
 if os.fork() == 0:
     os.fork()  # an orphan, for which init wakes
     os._exit(0)
 while True: signal.pause()
-""")
+"""
+    result = jailed(code, options=["--seccomp", "off"])
     assert result.returncode == 137, result.stderr
     assert result.outcome is not None
     assert result.outcome["status"] == "killed"
+
+
+def test_an_init_without_a_share_of_the_processors_ends_the_jail(jailed: Callable[..., Completed]) -> None:
+    """Where no policy forbids it, the payload leaves init what nobody else wants, and wants all there is:
+    init would be minutes about its own end, and so about that of all others."""
+    code = """
+only = {min(os.sched_getaffinity(0))}
+for process in (0, 1):
+    os.sched_setaffinity(process, only)
+os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))
+for _ in range(200):
+    if os.fork() == 0:
+        while True: pass
+while True: pass
+"""
+    result = jailed(code, options=["--seccomp", "off", "--timeout", "0.3s", "--grace", "0.1s"])
+    assert result.returncode == 124, result.stderr
+    assert result.outcome is not None
+    assert result.outcome["status"] == "timed-out"
