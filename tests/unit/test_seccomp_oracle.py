@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ import seccomp
 from seccomp import Arch, Arg, Attr, Condition, Policy, PolicyError, Rule, SyscallFilter, evaluate
 
 REPOSITORY = str(Path(seccomp.__file__).parent.parent)
+
+
+def equalities(condition: Condition) -> list[Arg]:
+    """One of which must hold: what is not a number differs from it in a bit."""
+    parts = [condition.mask]
+    if condition.op == "!=":
+        parts = [1 << bit for bit in range(64) if condition.mask >> bit & 1]
+    turned = condition.mask if condition.op == "!=" else 0
+    return [
+        Arg(condition.arg, seccomp.MASKED_EQ, part, (condition.value ^ turned) & part) for part in parts
+    ]
 
 
 def compile_by_libseccomp(policy: Policy, machine: str, tree: bool = True) -> bytes:
@@ -42,8 +54,8 @@ def compile_by_libseccomp(policy: Policy, machine: str, tree: bool = True) -> by
         except ValueError:
             call = number  # newer than this libseccomp
         for alternative in rule.when or [()]:
-            args = [Arg(c.arg, seccomp.MASKED_EQ, c.mask, c.value) for c in alternative]
-            built.add_rule_exactly(stand_in(rule.action), call, *args)
+            for args in product(*map(equalities, alternative)):
+                built.add_rule_exactly(stand_in(rule.action), call, *args)
         if rule.when:
             built.add_rule_exactly(stand_in(rule.otherwise or policy.default), call, Arg(0, seccomp.GE, 0))
     with tempfile.TemporaryFile() as file:
