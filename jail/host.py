@@ -7,7 +7,8 @@ import stat
 
 from jail._record import record
 from jail.directives import Depends
-from rlimits.cgroup import discover
+from jail.errors import LaunchError
+from rlimits.cgroup import discover, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,17 +57,23 @@ class Host:
 
     @classmethod
     def probe(cls, jail: Jail | None = None) -> Host:
-        """This host, as this process sees it, and what of it the jail asks for. Takes about a millisecond."""
+        """This host, as this process sees it, and what of it the jail asks for. Takes about a millisecond.
+        Raises LaunchError where there are too few descriptors or too little memory to look."""
         uname = os.uname()
         euid = os.geteuid()
         facts = tuple(fact(path) for path in LOOKED_AT)
-        controllers = discover()
+        try:
+            controllers = discover()
+            maps = (text_of("/proc/self/uid_map"), text_of("/proc/self/gid_map")) if euid == 0 else ("", "")
+        except OSError as error:
+            why = f"cannot look at {error.filename or 'this host'}: {error.strerror}"
+            raise LaunchError(why, "host", error.errno or 0, object=error.filename or "") from None
         return cls(
             kernel_version(uname.release),
             uname.machine,
             euid,
             os.getegid(),
-            find_pool(_text("/proc/self/uid_map"), _text("/proc/self/gid_map")) if euid == 0 else None,
+            find_pool(*maps) if euid == 0 else None,
             controllers,
             facts,
             tuple((known.path, _link(known.path)) for known in facts if known.kind == "symlink"),
@@ -136,14 +143,3 @@ def _link(path: str) -> str:
         return os.readlink(path)
     except OSError:  # gone since it was looked at: the plan then depends on what no longer is
         return ""
-
-
-def _text(path: str) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, 1 << 16).decode("ascii", "replace")
-    finally:
-        os.close(descriptor)

@@ -110,6 +110,9 @@ class Serving:
             outcome = os.memfd_create("pyjail-outcome")
             try:
                 pid, pidfd, life = self._asked(head, text + plan, (outcome, *given.values()))
+                if pidfd < 0:  # there was no room for it here
+                    life.close()
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             except BaseException:
                 os.close(outcome)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from rlimits._record import record
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 BUSCTL = "/usr/bin/busctl"
 SYSTEMD = "org.freedesktop.systemd1"
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of a file."""
 
 
 @record(frozen=True)
@@ -41,11 +44,9 @@ class Controller:
 
 
 def discover() -> tuple[Controller, ...]:
-    """The controllers of this process. Empty where /proc or cgroups are missing."""
-    try:
-        cgroup, mountinfo = _read("/proc/self/cgroup"), _read("/proc/self/mountinfo")
-    except OSError:
-        return ()
+    """The controllers of this process. Empty where /proc or cgroups are missing. Raises OSError as `text_of`
+    does."""
+    cgroup, mountinfo = text_of("/proc/self/cgroup"), text_of("/proc/self/mountinfo")
     uid = os.geteuid()
     bus = bus_of(uid)
     systemd = uid != 0 and os.access(bus, os.W_OK) and os.access(BUSCTL, os.X_OK)
@@ -53,7 +54,7 @@ def discover() -> tuple[Controller, ...]:
         cgroup,
         mountinfo,
         lambda path: os.access(path, os.W_OK),
-        _text,
+        text_of,
         f"/user.slice/user-{uid}.slice/user@{uid}.service" if systemd else "",
         scope_command(bus),
     )
@@ -199,19 +200,19 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _text(path: str) -> str:
+def text_of(path: str) -> str:
+    """A file's text, "" where it cannot be read. Raises OSError where a shortage keeps it from that: a jail
+    must not be made without what is there."""
     try:
-        return _read(path)
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = []
+            while part := os.read(descriptor, 1 << 16):
+                parts.append(part)
+            return os.fsdecode(b"".join(parts))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         return ""
-
-
-def _read(path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(descriptor, 1 << 16):
-            parts.append(part)
-        return os.fsdecode(b"".join(parts))
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,28 @@ def test_this_host() -> None:
         host.link(known.path) == os.readlink(known.path) for known in host.facts if known.kind == "symlink"
     )
     assert (host.pool is None) or host.euid == 0
+
+
+SHORT = """
+import os, resource
+from jail.errors import LaunchError
+from jail.host import Host
+least = os.dup(0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (least + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+try:
+    Host.probe()
+except LaunchError as error:
+    print(error.step, error)
+os.close(least)
+Host.probe()
+"""
+
+
+def test_a_shortage_of_descriptors_is_no_host_without_cgroups() -> None:
+    """The jail would be made without them, and its plan kept for later ones."""
+    words = [sys.executable, "-c", SHORT]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "host cannot look at /proc/self/cgroup: Too many open files\n"
 
 
 def test_what_was_not_looked_at_is_absent() -> None:
