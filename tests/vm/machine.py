@@ -61,7 +61,7 @@ def qemu(words: argparse.Namespace, folder: Path, data: Path, console: Path, sta
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         # Not KVM, which is not everywhere and not everywhere able to. QEMU 7.2 is wrong about cmpxchg16b.
         *("-M", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off,cx16=off"),
-        *("-smp", "2", "-m", str(words.memory), "-drive", root, "-device", disk.format("root")),
+        *("-smp", str(words.cpus), "-m", str(words.memory), "-drive", root, "-device", disk.format("root")),
         *("-drive", f"file={data},format=raw,if=none,id=data", "-device", disk.format("data")),
         *("-serial", f"file:{console}"),
         *("-chardev", "stdio,id=output,signal=off", "-serial", "chardev:output"),
@@ -153,6 +153,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--suite", choices=SUITES, default="trixie", help=suites)
     users = "root (the default); tester, who has subordinate ids; nosub, who has none"
     parser.add_argument("--user", choices=["root", "tester", "nosub"], default="root", help=users)
+    # Emulated CPUs that wait for one another cost more than they give where every core has work.
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="default: %(default)s")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB", help="default: %(default)s")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="default: %(default)s")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run; its options after a --")
