@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 KEYS = Path("usr/share/keyrings/ubuntu-archive-keyring.gpg")
 PARTUUID = "79a7a61c-01"
-PROGRAMS = {"jailer": [], "jailer-fault": ["--variant", "fault"], "pyjail": ["--front"]}
+BUILT = ("jail/jailer/jailer", ".venv/bin/pyjail")  # by scripts/setup
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".vm", "build", "*.egg-info", "__pycache__", ".*_cache")
 # Neither a compiler nor pip: the tests use the distribution's own Python and its modules.
 PACKAGES = (
@@ -50,9 +50,10 @@ class Suite(NamedTuple):
     keys_of: str | None = None
 
 
+NVME = "nvme,serial={0},drive={0}"
 SUITES = {
-    "trixie": Suite("main", "linux-image-cloud-amd64", "nvme,serial={0},drive={0}", ("ubuntu-keyring",)),
-    "bookworm": Suite("main", "linux-image-cloud-amd64", "nvme,serial={0},drive={0}"),
+    "trixie": Suite("main", "linux-image-cloud-amd64", NVME, ("nodejs", "ubuntu-keyring")),
+    "bookworm": Suite("main", "linux-image-cloud-amd64", NVME, ("nodejs",)),
     "noble": Suite("main,universe", "linux-image-virtual", "virtio-blk-pci,drive={0}", keys_of="trixie"),
 }
 
@@ -143,9 +144,10 @@ def data_disk(work: Path, command: list[str]) -> Path:
     shutil.copytree(ROOT, top / "src", ignore=NOT_COPIED, symlinks=True)
     programs = top / "programs"
     programs.mkdir()
-    for name, options in PROGRAMS.items():
-        builder = ROOT / "jail" / "jailer" / "build.py"
-        subprocess.run([sys.executable, builder, *options, "-o", programs / name], check=True)
+    for name in BUILT:
+        shutil.copy(ROOT / name, programs)
+    build = [sys.executable, ROOT / "jail" / "jailer" / "build.py", "--variant", "fault"]
+    subprocess.run([*build, "-o", programs / "jailer-fault"], check=True)
     site = top / "site"
     site.mkdir()
     for found in (path for name in GATEWAY for path in ROOT.glob(f".venv/lib/python3*/site-packages/{name}")):

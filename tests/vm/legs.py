@@ -39,20 +39,44 @@ class Results:
         return sum(case.outcome == outcome for case in self.cases)
 
 
+# What is there in each machine; Landlock is of ABI 2 in bookworm and of 6 in trixie.
+HAS = dict.fromkeys(("trixie", "bookworm"), "cgroup,cgroup2,seccomp,landlock,userns")
+HAS["noble"] = "cgroup,cgroup2,seccomp,landlock"
+# The reasons to skip a test that are no surprise: what a suite, or a user, does not have.
+LACKS = {
+    "trixie": (),
+    "bookworm": (),
+    "noble": ("user namespaces are not to be had here",),
+    "root": (
+        "an ordinary user without a systemd session has no memory cgroup",
+        "the user has no session with a systemd",
+    ),
+    "tester": ("needs to be run as root",),
+    "nosub": ("needs to be run as root",),
+}
+
+
 @dataclass(frozen=True)
 class Leg:
-    """One machine, one user who has logged in, and the files that run there."""
+    """One machine, one user who has logged in, and the files that run there. A quick leg has no part."""
 
     suite: str
     user: str
-    require: str  # PYJAIL_REQUIRE inside
-    skips: tuple[str, ...]  # the reasons that are no surprise
     files: tuple[str, ...]
-    slow: bool = False
+    part: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.suite}-{self.user}{'-rest' * self.slow}"
+        return "-".join(filter(None, (self.suite, self.user, self.part)))
+
+    @property
+    def require(self) -> str:
+        """PYJAIL_REQUIRE inside."""
+        return HAS[self.suite] + ",root" * (self.user == "root")
+
+    @property
+    def skips(self) -> set[str]:
+        return {*LACKS[self.suite], *LACKS[self.user]}
 
     def run(self) -> Results:
         """Once more if the machine itself could not be made or went down: emulated kernels sometimes do."""
@@ -79,75 +103,43 @@ class Leg:
         return Results(ended.returncode, ended.stdout, ended.stderr, cases)
 
 
-NEEDS_ROOT = "needs to be run as root"
-NO_CGROUP = "an ordinary user without a systemd session has no memory cgroup"
-NO_USERNS = "user namespaces are not to be had here"
-NO_SESSION = "the user has no session with a systemd"
-# What is there in each machine; Landlock is of ABI 2 in bookworm and of 6 in trixie.
-ANYWHERE = "userns,cgroup,cgroup2,seccomp,landlock"
-# Limits of the whole jail, in cgroups of version 2 that root, or a user's systemd, gives.
-RESOURCES = (
-    "tests/jailed/test_limits.py",
-    "tests/jailed/test_limits_exact.py",
-    "tests/jailed/test_limits_hit.py",
-    "tests/jailed/test_limits_io.py",
-    "tests/jailed/test_cpu_time.py",
-    "tests/jailed/test_cgroup_places.py",
-    "tests/escape/test_cgroup_escape.py",
-    "tests/escape/test_resource_cpu_chain.py",
-)
-BOMBS = (
-    "tests/escape/test_resource_bombs.py",
-    "tests/escape/test_resource_fillers.py",
-    "tests/escape/test_resource_open_files.py",
-    "tests/escape/test_resource_stopped.py",
-)
-# What another kernel, or another user's cgroups, changes first; the slow legs run the others there.
-PLACES = ("tests/jailed/test_limits.py", "tests/jailed/test_cgroup_places.py")
-# What Landlock's older versions do not hold, and namespaces in namespaces.
-OLDER = (
-    "tests/escape/test_stdio_reopened.py",
-    "tests/escape/test_namespaces_nested.py",
-    "tests/jailed/test_network.py",
-)
-APPARMOR = ("tests/vm/inside/test_apparmor.py",)
-SYSTEMD = ("tests/integration/test_systemd.py",)
-GATEWAY = ("tests/integration/test_systemd_gateway.py",)
-# Another libseccomp, another Python, another C library.
-LIBRARIES = (
-    "tests/unit/test_front_probe.py",
-    "tests/unit/test_host.py",
-    "tests/unit/test_seccomp_libseccomp.py",
-    "tests/unit/test_seccomp_notify.py",
-)
-# All others of real jails, but for those of programs that the machines do not have, such as node.
-NO_PROGRAMS = {
-    *(f"tests/jailed/test_{name}.py" for name in ("async", "executor", "pool", "pool_programs", "probes")),
-    *(f"tests/jailed/test_{name}.py" for name in ("profiles", "service_ahead", "service_errors")),
-    *(f"tests/jailed/test_{name}.py" for name in ("service_folder", "service_streams", "services")),
-    "tests/escape/test_pool_secrets.py",
-}
-REST = tuple(
-    name
-    for folder in ("jailed", "escape")
-    for path in sorted((PROJECT / "tests" / folder).glob("test_*.py"))
-    if (name := str(path.relative_to(PROJECT))) not in {*RESOURCES, *NO_PROGRAMS}
-)
-LEGS = (
-    Leg(
-        "trixie",
-        "root",
-        f"{ANYWHERE},root",
-        (NO_CGROUP, NO_SESSION),
-        (*SYSTEMD, *GATEWAY, *RESOURCES, *BOMBS),
+def _tests(folder: str, *patterns: str) -> tuple[str, ...]:
+    """Files of tests/, in their order."""
+    found = {path for pattern in patterns for path in PROJECT.glob(f"tests/{folder}/test_{pattern}.py")}
+    return tuple(str(path.relative_to(PROJECT)) for path in sorted(found))
+
+
+# What no machine has: compilers and the like, and the containment probes.
+WANTS = ("async", "executor", "pool*", "probes", "profiles", "services", "service_[aefs]*")
+NO_PROGRAMS = _tests("jailed", *WANTS)
+# What must hold everywhere: as each user, on each kernel.
+ESCAPE = _tests("escape", "*")
+RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*")
+# All others of real jails.
+REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *NO_PROGRAMS})
+SLOW = (
+    *(
+        Leg(suite, user, files, part)
+        for part, files in (("escape", ESCAPE), ("resources", RESOURCES))
+        for user in ("root", "tester", "nosub")
+        for suite in ("trixie", "bookworm")
     ),
-    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP, NO_SESSION), (*SYSTEMD, *PLACES, *OLDER)),
-    Leg("trixie", "tester", ANYWHERE, (NEEDS_ROOT,), (*SYSTEMD, *RESOURCES)),
-    Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT,), (*SYSTEMD, *PLACES)),
-    Leg("trixie", "nosub", ANYWHERE, (NEEDS_ROOT,), (*LIBRARIES, "tests/jailed/test_cgroup_places.py")),
-    Leg("bookworm", "nosub", ANYWHERE, (NEEDS_ROOT,), LIBRARIES, slow=True),
-    Leg("noble", "root", "cgroup,cgroup2,seccomp,landlock,root", (NO_USERNS,), (*APPARMOR, *SYSTEMD)),
-    Leg("trixie", "root", f"{ANYWHERE},root", (NO_CGROUP,), REST, slow=True),
-    Leg("bookworm", "root", f"{ANYWHERE},root", (NO_CGROUP,), RESOURCES, slow=True),
-    Leg("bookworm", "tester", ANYWHERE, (NEEDS_ROOT,), (*RESOURCES, *REST), slow=True),
+    Leg("trixie", "root", REST, "rest"),
+    Leg("bookworm", "tester", REST, "rest"),
 )
+
+# The quick ones take what another kernel, or another user's cgroups, changes first.
+PLACES = _tests("jailed", "limits", "cgroup_places")
+SYSTEMD = _tests("integration", "systemd")
+# Another libseccomp, another Python, another C library.
+LIBRARIES = _tests("unit", "front_probe", "host", "seccomp_libseccomp", "seccomp_notify")
+QUICK = (
+    Leg("trixie", "root", (*SYSTEMD, *_tests("integration", "systemd_gateway"), *RESOURCES)),
+    Leg("bookworm", "root", (*SYSTEMD, *PLACES, *_tests("jailed", "network"))),
+    Leg("trixie", "tester", (*SYSTEMD, *RESOURCES)),
+    Leg("bookworm", "tester", (*SYSTEMD, *PLACES)),
+    Leg("trixie", "nosub", (*LIBRARIES, *PLACES)),
+    Leg("bookworm", "nosub", (*LIBRARIES, *PLACES)),
+    Leg("noble", "root", (*_tests("vm/inside", "apparmor"), *SYSTEMD)),
+)
+LEGS = (*QUICK, *SLOW)
