@@ -2,6 +2,7 @@
 
 Each machine is started once; each file that runs in it is a test here. It fails if one of its tests failed
 there, if one was skipped for a reason that is no property of the machine, or if some of them did not run.
+A file of which nothing can run as the machine's user is skipped here too.
 """
 
 from __future__ import annotations
@@ -28,4 +29,5 @@ def test_inside(leg: Leg, file: str, ran: Callable[[Leg], Results], collected: d
     skipped = {case.message for case in cases if case.outcome == "skipped"}
     assert skipped <= leg.skips
     assert {case.name for case in cases} == collected[file]
-    assert any(case.outcome == "passed" for case in cases)
+    if not any(case.outcome == "passed" for case in cases):
+        pytest.skip("; ".join(sorted(skipped)))
