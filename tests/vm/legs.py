@@ -45,7 +45,7 @@ HAS["noble"] = "cgroup,cgroup2,seccomp,landlock"
 # The reasons to skip a test that are no surprise: what a suite, or a user, does not have.
 LACKS = {
     "trixie": (),
-    "bookworm": (),
+    "bookworm": ("this kernel has no SO_PEERPIDFD (Linux 6.5)",),
     "noble": ("user namespaces are not to be had here",),
     "root": (
         "an ordinary user without a systemd session has no memory cgroup",
