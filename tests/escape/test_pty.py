@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from jailed.patience import SLOWNESS
 from jailed.terminal import PATIENCE
 from support.launcher import Launcher, Running
 from support.processes import descendants
@@ -234,7 +235,7 @@ def test_output_still_comes_through(pyjail: Launcher, person: Person, trick: str
 
 def test_output_that_was_stopped_does_not_stop_the_end(pyjail: Launcher, person: Person) -> None:
     code = "import termios; os.write(1, b'up'); termios.tcflow(1, termios.TCOOFF); os.write(1, b'x' * 100000)"
-    with at(pyjail, person, code, "--timeout", "0.5", "--grace", "0.1") as process:
+    with at(pyjail, person, code, "--timeout", str(SLOWNESS), "--grace", "0.1") as process:
         person.until(b"up")
         assert process.wait(60) == 124
     assert person.as_before()
