@@ -19,7 +19,7 @@ from jail.capture import MAX_OUTPUT, PIECE, Capture, Feed
 from jail.errors import LaunchError, SpecError, UnsupportedError
 from jail.further import Further, asking
 from jail.outcome import Outcome
-from jail.requests import Event, Stats, answered, event_of, send, stats_of, take
+from jail.requests import Event, Stats, answered, event_of, pausing, send, stats_of, take
 from jail.spawn import Running
 from jail.spec import Jail
 from jail.started import (
@@ -172,6 +172,21 @@ class AsyncProcess(Started):
         with self._running.connect() as connection:
             send(connection, "stats")
             return stats_of(answered(await _take(connection)))
+
+    async def pause(self) -> None:
+        """Freeze all of the jail; as Process.pause. Cancelled, it may be paused or not: `resume` it."""
+        with self._running.connect() as connection:
+            send(connection, "pause")
+            try:
+                answered(await _take(connection))
+            except OSError as error:
+                raise pausing(error) from None
+
+    async def resume(self) -> None:
+        """Have a paused jail go on; as Process.resume."""
+        with self._running.connect() as connection:
+            send(connection, "resume")
+            answered(await _take(connection))
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens to the jail from now on, until its end. Whoever does not read loses events, and is

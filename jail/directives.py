@@ -106,6 +106,14 @@ class CgroupSet:
 
 
 @record(frozen=True)
+class Freezer:
+    """Version 1: where the run can have the cgroup that pauses it."""
+
+    mountpoint: str
+    mountroot: str
+
+
+@record(frozen=True)
 class Scope:
     """One word of the command."""
 
@@ -276,6 +284,7 @@ if TYPE_CHECKING:
         | Rlimit
         | Cgroup
         | CgroupSet
+        | Freezer
         | Scope
         | Capabilities
         | Landlock

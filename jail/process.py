@@ -13,7 +13,7 @@ from jail.capture import MAX_OUTPUT, Capture, Feed, exchange
 from jail.errors import LaunchError, SpecError
 from jail.further import Further, asking
 from jail.outcome import Outcome
-from jail.requests import Event, Stats, answered, ask, events_of, send, stats_of, take
+from jail.requests import Event, Stats, answered, ask, events_of, pausing, send, stats_of, take
 from jail.spawn import Running
 from jail.spec import Jail
 from jail.started import (
@@ -74,6 +74,30 @@ class Process(Started):
         ended."""
         with self._running.connect() as connection:
             return stats_of(ask(connection, "stats"))
+
+    def pause(self) -> None:
+        """Freeze all of the jail; comes back when nothing in it runs any more. Nothing if it is paused.
+
+        What holds over the jail stays held, memory above all, and its clocks run on: a limit on time, on time
+        without output too, may end it, as `kill` and the end of this process do. What is asked for meanwhile,
+        signals and further commands, takes effect when it goes on; SIGTERM resumes it. Commands of the jail
+        that is paused can tell by the clock that they were.
+
+        Raises UnsupportedError where the jail has no cgroup that could do it, ProcessLookupError where it has
+        ended, TimeoutError where after 4 seconds some process still could not be frozen (it sleeps in the
+        kernel); the jail runs on then. See cgroups(7) and, for version 1, the kernel's freezer subsystem.
+        """
+        with self._running.connect() as connection:
+            try:
+                ask(connection, "pause")
+            except OSError as error:
+                raise pausing(error) from None
+
+    def resume(self) -> None:
+        """Have a paused jail go on. Nothing if it is not paused. Raises ProcessLookupError where it has
+        ended."""
+        with self._running.connect() as connection:
+            ask(connection, "resume")
 
     def events(self) -> Iterator[Event]:
         """What happens to the jail from now on, until its end. Whoever does not read loses events, and is
@@ -186,7 +210,7 @@ class Exec(Process):
 
     It is waited for, read and written as a Process. `outcome` is that of the command alone; where the jail
     ends first it is `killed`. `send_signal`, `terminate` and `kill` are for the command, `kill` for its
-    whole process group; `stats`, `events` and `exec` for the jail.
+    whole process group; `stats`, `events`, `exec`, `pause` and `resume` for the jail.
     """
 
 

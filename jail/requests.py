@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jail._record import record
+from jail.errors import UnsupportedError
 
 LONGEST = 1 << 16
 """Bytes of an answer, at most."""
@@ -41,8 +42,8 @@ class Event:
     """Something that has happened to a jail.
 
     `kind`: `started` (first, also where it was long ago), `denied` (`call`: a system call that the policy
-    has refused; with an audit only), `stopped`, `continued`, `exited` (the command, with `exit_code` or
-    `signal`), `oom` (memory ran out)."""
+    has refused; with an audit only), `stopped`, `continued`, `paused`, `resumed`, `exited` (the command, with
+    `exit_code` or `signal`), `oom` (memory ran out)."""
 
     kind: str
     wall_seconds: float
@@ -51,6 +52,17 @@ class Event:
     call: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+
+
+def pausing(error: OSError) -> Exception:
+    """What the refusal of `pause` means."""
+    if error.errno != errno.ENODEV:
+        return error
+    return UnsupportedError(
+        "pausing a jail",
+        "a cgroup of its own, in version 1 with the freezer",
+        "start it as root, or with a limit that takes a cgroup, such as --memory 512M",
+    )
 
 
 def ended() -> ProcessLookupError:

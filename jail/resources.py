@@ -8,6 +8,7 @@ from jail.directives import (
     CgroupSet,
     CpuTime,
     Enforced,
+    Freezer,
     Grace,
     IdleTimeout,
     MaxOutput,
@@ -60,7 +61,7 @@ def _named(jail: Jail, host: Host) -> Iterator[Directive]:
     """What holds the limits that have a name of their own."""
     limits = jail.limits
     whole = (_memory, _pids, _cpus, _cpuset, _cpu_time, _io_max, _io_weight)
-    yield from _joined([directive for part in whole for directive in part(jail, host)])
+    yield from _freezable(_joined([directive for part in whole for directive in part(jail, host)]), host)
     yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
     yield from _simple(limits, "stack", "stack", defaults.STACK)
@@ -265,7 +266,24 @@ def _settings(cgroup: Controller, *settings: tuple[str, int | str, bool]) -> Ite
         yield CgroupSet(cgroup.name, file, str(value), required)
 
 
-def _joined(directives: Iterable[Directive]) -> Iterator[Directive]:
+def _freezable(directives: list[Directive], host: Host) -> Iterator[Directive]:
+    """What the jail can be paused by: in version 2 its own cgroup; in version 1 one more, whose members are
+    found in the others, unless one of them is in the freezer's hierarchy anyway."""
+    groups = [each for each in directives if isinstance(each, Cgroup)]
+    found = host.cgroup("freezer", True)
+    if found is None or found.version == 2 or not groups or any(each.version == 2 for each in groups):
+        yield from directives
+        return
+    together = any(each.mountpoint == found.mountpoint for each in groups)
+    for each in directives:
+        if isinstance(each, Cgroup) and each.mountpoint == found.mountpoint:
+            each = Cgroup(1, f"{each.controllers},freezer", each.mountpoint, each.mountroot)
+        yield each
+    if not together:
+        yield Freezer(found.mountpoint, found.mountroot)
+
+
+def _joined(directives: Iterable[Directive]) -> list[Directive]:
     """One cgroup for all the controllers of a hierarchy, and one way to it."""
     groups: dict[tuple[int, str], Cgroup] = {}
     scope = []
@@ -285,7 +303,7 @@ def _joined(directives: Iterable[Directive]) -> Iterator[Directive]:
                 scope.append(each)
         else:
             rest.append(each)
-    return iter((*groups.values(), *scope, *rest))
+    return [*groups.values(), *scope, *rest]
 
 
 def _mechanism(cgroup: Controller | None) -> str:

@@ -131,7 +131,7 @@ def perform(command: Command, parsed: Parsed, key: tuple[str, str] | None) -> in
     if command.name.startswith("seccomp "):
         from jail.cli.seccomp import perform as on_policies
         return on_policies(command, parsed)
-    if command.name in ("ps", "stats", "kill", "exec"):
+    if command.name in ("ps", "stats", "kill", "pause", "resume", "exec"):
         from jail.cli.running import perform as on_running
         return on_running(command, parsed)
     if command.name == "check":

@@ -136,6 +136,8 @@ COMMANDS = {command.name: command for command in (
     Command("ps", "", "list your jails that run now", (JSON, NAMES, HELP)),
     Command("stats", "[NAME]", "tell what your jails, or one of them, use now", (JSON, HELP)),
     Command("kill", "NAME...", "end jails, or send their commands a signal", (SIGNAL, HELP)),
+    Command("pause", "NAME...", "freeze all that runs in jails, until they are resumed or end", (HELP,)),
+    Command("resume", "NAME...", "have paused jails go on", (HELP,)),
     Command("exec", "NAME [--] COMMAND [ARG...]", "run another command in a jail that runs, with the "
             "caller's own stdin and stdout", (ENV, HELP), runs=True),
     Command("seccomp show", "[PROFILE|FILE]", "print what a policy does with every system call",

@@ -1,5 +1,5 @@
-"""Jails that run now: `pyjail ps`, `stats`, `kill` and `exec`. Each has a socket in its user's runtime
-folder, on which its supervisor answers (docs/plan.md)."""
+"""Jails that run now: `pyjail ps`, `stats`, `kill`, `pause`, `resume` and `exec`. Each has a socket in its
+user's runtime folder, on which its supervisor answers (docs/plan.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jail.cli.parse import Parsed
 from jail.errors import JailError, LaunchError
 from jail.further import ask_for, refusal
 from jail.launch import outcome_of
-from jail.requests import Stats, answered, ask, send, stats_of, take
+from jail.requests import Stats, answered, ask, pausing, send, stats_of, take
 from jail.settings import UsageError
 from jail.streams import Ends
 
@@ -47,6 +47,8 @@ class Entry:
 
     name: str
     pid: int
+    state: str
+    """`running`, `pausing` or `paused`."""
     argv: tuple[str, ...]
     stats: Stats
 
@@ -161,19 +163,22 @@ def entries() -> list[Entry]:
 def entry(connection: socket.socket) -> Entry:
     """The jail at the other end. Raises OSError."""
     info = ask(connection, "info")
-    return Entry(info["name"], info["pid"], tuple(info["argv"]), stats_of(ask(connection, "stats")))
+    stats = stats_of(ask(connection, "stats"))
+    return Entry(info["name"], info["pid"], info["state"], tuple(info["argv"]), stats)
 
 
 def as_json(one: Entry) -> dict[str, object]:
     """One entry, for programs."""
     usage: dict[str, object] = {name: getattr(one.stats, name) for name in Stats.__match_args__}
-    return {"name": one.name, "pid": one.pid, "argv": list(one.argv), **usage}
+    return {"name": one.name, "pid": one.pid, "state": one.state, "argv": list(one.argv), **usage}
 
 
 def perform(command: Command, parsed: Parsed) -> int:
-    """Do what one of the four commands does."""
+    """Do what one of the commands does."""
     if command.name == "kill":
         return kill(parsed)
+    if command.name in ("pause", "resume"):
+        return to_each(command.name, parsed.words, command.name)
     if command.name == "exec":
         return execute(parsed)
     return show(parsed, usage=command.name == "stats")
@@ -203,7 +208,7 @@ def show(parsed: Parsed, usage: bool) -> int:
     return 0
 
 
-COMMAND = ("NAME", "PID", "TIME", "COMMAND")
+COMMAND = ("NAME", "PID", "STATE", "TIME", "COMMAND")
 USAGE = ("NAME", "TIME", "CPU", "MEMORY", "PEAK", "PIDS")
 WIDTHS = (24, 10, 10, 10, 10)
 
@@ -213,7 +218,7 @@ def command_row(one: Entry) -> tuple[str, ...]:
     from jail.remote import printable
 
     words = printable(" ".join(one.argv)).replace("\n", " ")
-    return one.name, str(one.pid), seconds(one.stats.wall_seconds), words
+    return one.name, str(one.pid), one.state, seconds(one.stats.wall_seconds), words
 
 
 def usage_row(one: Entry) -> tuple[str, ...]:
@@ -242,19 +247,27 @@ def size(value: int | None) -> str:
 
 
 def kill(parsed: Parsed) -> int:
-    """`pyjail kill [--signal S] NAME...`: all of them, whatever becomes of one."""
-    if not parsed.words:
-        raise UsageError("usage: pyjail kill [--signal SIGNAL] NAME...")
+    """`pyjail kill [--signal S] NAME...`."""
     setting = parsed.last("signal")
     number = signal_number(setting.text) if setting else signal.SIGKILL
+    return to_each("kill [--signal SIGNAL]", parsed.words, f"signal {int(number)}")
+
+
+def to_each(usage: str, names: list[str], request: str) -> int:
+    """Ask all of them, whatever becomes of one."""
+    if not names:
+        raise UsageError(f"usage: pyjail {usage} NAME...")
     missing = 0
-    for name in parsed.words:
+    for name in names:
         try:
             with find(name) as connection:
-                ask(connection, f"signal {int(number)}")
-        except (NoSuchJailError, OSError) as error:
-            why = f"{name}: {error.strerror}" if isinstance(error, OSError) else error
-            print(f"pyjail: {why}", file=sys.stderr)
+                ask(connection, request)
+        except OSError as error:
+            why = pausing(error)
+            print(f"pyjail: {name}: {why.strerror if isinstance(why, OSError) else why}", file=sys.stderr)
+            missing += 1
+        except NoSuchJailError as error:
+            print(f"pyjail: {error}", file=sys.stderr)
             missing += 1
     return 1 if missing else 0
 

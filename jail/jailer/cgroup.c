@@ -34,8 +34,8 @@ static long open_locked(int parent, const char *run, int at_once)
 }
 
 /* Remove the cgroups of runs whose supervisor was killed. In version 2 whoever is left there ends now; in version 1
- * one with processes is busy and stays. */
-static void reclaim(int parent)
+ * one with processes is busy and stays, but the frozen are thawed, and end. */
+static void reclaim(const struct plan *plan, int parent)
 {
     char entries[4096] __attribute__((aligned(8)));
     long n;
@@ -47,7 +47,8 @@ static void reclaim(int parent)
             if (fd < 0)
                 continue;
             cgroup_write_file((int)fd, "cgroup.kill", "1");
-            SYS(__NR_unlinkat, parent, e->name, REMOVE_FOLDER);
+            if (cgroup_thaw_abandoned(plan, (int)fd, e->name))
+                SYS(__NR_unlinkat, parent, e->name, REMOVE_FOLDER);
             sys_close((int)fd);
         }
 }
@@ -82,7 +83,7 @@ static long make_folder(struct cgroup *c)
     return done == -ENOENT ? -ENODEV : done;
 }
 
-static long make(struct cgroup *c, const char *membership)
+long cgroup_make(struct cgroup *c, const char *membership)
 {
     for (int tries = 0;; tries++) {
         long done = place(c, membership);
@@ -113,11 +114,11 @@ bool cgroups_prepare(struct run *run, struct failure *f)
         if (c->version != 2)
             continue;
         TRY(f, STEP_CGROUP, c->line, cgroup_membership(membership));
-        long done = make(c, membership);
+        long done = cgroup_make(c, membership);
         if (is_of_the_place(done) && plan->scope_count) {
             if (!cgroup_scope(plan, name, membership, f))
                 return false;
-            done = make(c, membership);
+            done = cgroup_make(c, membership);
         }
         TRY(f, STEP_CGROUP, c->line, done);
     }
@@ -153,7 +154,7 @@ bool cgroups_make(struct run *run, struct failure *f)
     TRY(f, STEP_CGROUP, plan->cgroups[0].line, cgroup_membership(membership));
     for (unsigned i = 0; i < plan->cgroup_count; i++)
         if (plan->cgroups[i].version == 1)
-            TRY(f, STEP_CGROUP, plan->cgroups[i].line, make(&plan->cgroups[i], membership));
+            TRY(f, STEP_CGROUP, plan->cgroups[i].line, cgroup_make(&plan->cgroups[i], membership));
     return set(plan, true, f);
 }
 
@@ -174,7 +175,7 @@ void cgroups_reclaim(const struct run *run)
 {
     for (unsigned i = 0; i < run->plan->cgroup_count; i++)
         if (run->plan->cgroups[i].parent >= 0)
-            reclaim(run->plan->cgroups[i].parent);
+            reclaim(run->plan, run->plan->cgroups[i].parent);
 }
 
 void cgroups_kill(const struct run *run)

@@ -20,6 +20,13 @@ bool cgroup_lists(const char *list, const char *word, size_t length);
 long cgroup_membership(char membership[CGROUP_TEXT]);
 long cgroup_open_own(const struct cgroup *c, const char *membership);
 
+/* cgroup.c: make the run's own, and open it. */
+long cgroup_make(struct cgroup *c, const char *membership);
+
+/* cgroup_freezer.c: see to it that the cgroup of a killed supervisor's run, open as `folder`, is not frozen. False:
+ * somebody is still in what had frozen it. */
+bool cgroup_thaw_abandoned(const struct plan *plan, int folder, const char *name);
+
 /* cgroup_v2.c: fill in c->parent, in which runs have their cgroups and hand their controllers down to them. */
 long cgroup_v2_place(struct cgroup *c, const char *membership);
 void cgroup_v2_leave(struct cgroup *c); /* and remove what the place needed, if no other run does */

@@ -18,6 +18,7 @@ unsigned peers_watch(struct pollfd *wait, bool started); /* what to wait for; ho
 bool peers_owe(void);                                    /* … and for room in init's channel */
 void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
 void peers_hear_command(const struct run *run, const struct parcel *said);
+void peers_tell_paused(long error); /* those who have asked for it; 0: it is */
 
 /* To all who have asked for events; `more` are further members of the object, each behind a comma. */
 void event_tell(const struct run *run, const char *name, const char *more);
@@ -43,6 +44,11 @@ bool usage_of_processes(unsigned init, struct usage *u); /* usage_proc.c */
 void kill_all(struct watch *w);
 bool signal_jail(struct watch *w, int signal); /* false if it has ended */
 void restart_clocks(struct watch *w);
+
+/* pause.c */
+long pause_jail(struct watch *w);  /* 0: it is paused; 1: peers_tell_paused will tell; -errno */
+long resume_jail(struct watch *w); /* 0, also where it was not paused; -errno */
+const char *jail_state(const struct watch *w);
 
 /* outcome.c: of a further command */
 struct ended {

@@ -277,6 +277,7 @@ static const struct directive directives[] = {
     {"rlimit", 4, 4, false, take_rlimit},
     {"cgroup", 4, 4, false, take_cgroup},
     {"cgroup-set", 4, 4, false, take_cgroup_set},
+    {"freezer", 2, 2, true, take_freezer},
     {"scope", 1, 1, false, take_scope},
     {"capabilities", 1, 1, true, take_capabilities},
     {"landlock", 2, 2, false, take_landlock},

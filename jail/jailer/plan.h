@@ -110,6 +110,7 @@ struct plan {
     unsigned limit_count;
     struct cgroup cgroups[MAX_CGROUPS];
     unsigned cgroup_count;
+    struct cgroup freezer; /* version 1: made when it is needed, and then one of the others; else mountpoint is NULL */
     struct setting settings[MAX_LIMITS * 3];
     unsigned setting_count;
     const char *scope[MAX_SCOPE]; /* a command, see cgroup_scope.c */

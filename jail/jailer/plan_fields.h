@@ -51,6 +51,7 @@ HANDLER(take_symlink);
 HANDLER(take_rlimit);
 HANDLER(take_cgroup);
 HANDLER(take_cgroup_set);
+HANDLER(take_freezer);
 HANDLER(take_scope);
 HANDLER(take_capabilities);
 HANDLER(take_landlock);

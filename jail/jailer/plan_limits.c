@@ -66,6 +66,13 @@ HANDLER(take_cgroup_set)
     return plain_name(p, f[1]);
 }
 
+HANDLER(take_freezer)
+{
+    p->plan->freezer = (struct cgroup){.version = 1, .controllers = "freezer", .mountpoint = f[0], .mountroot = f[1],
+                                       .line = p->line, .parent = -1, .folder = -1, .base = -1};
+    return absolute(p, f[0]) && absolute(p, f[1]);
+}
+
 HANDLER(take_scope)
 {
     struct plan *plan = p->plan;

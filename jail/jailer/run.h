@@ -199,6 +199,13 @@ bool cgroups_enter(const struct run *run, const struct gates *g, struct failure 
 bool cgroups_leave(const struct run *run, const struct gates *g, struct failure *f);
 int cgroups_oom_event(const struct run *run);
 
+/* cgroup_freezer.c */
+long cgroups_freezable(struct run *run); /* makes what it takes in version 1; 0, or -ENODEV: the jail has none */
+int cgroups_thaw_file(const struct run *run); /* version 1: to write THAWED to, by whoever outlives us; -1: no need */
+long cgroups_freeze(const struct run *run);
+long cgroups_frozen(const struct run *run); /* 1: all of the jail is; 0: not yet; version 1 has to be asked again */
+long cgroups_thaw(const struct run *run);
+
 /* sources.c */
 void source_identify(int fd, const char *path, struct identity *found);
 bool sources_open(struct run *run, struct failure *f);  /* supervisor, when privileged */

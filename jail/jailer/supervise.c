@@ -28,6 +28,7 @@ void kill_all(struct watch *w)
 {
     SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
     cgroups_kill(w->run);
+    wake_jail(w);
     w->kill_at = NEVER;
     w->leave_at = clock_us() + LAST_WORDS_US;
     w->stragglers_at = clock_us() + STRAGGLERS_US;
@@ -51,6 +52,7 @@ void end_now(struct watch *w, enum cause cause)
     if (w->leave_at != NEVER)
         return;
     order(w, SIGKILL, EVERYONE);
+    wake_jail(w);
     w->kill_at = earlier(w->kill_at, clock_us() + LAST_WORDS_US);
 }
 
@@ -67,6 +69,7 @@ static void end_soon(struct watch *w, enum cause cause, int signal)
     manager_stopping(w->run);
     order(w, signal, THE_PAYLOAD);
     order(w, SIGCONT, EVERYONE); /* a stopped payload could not even die of it */
+    wake_jail(w);
     w->kill_at = clock_us() + w->run->plan->grace_ms * 1000;
 }
 
@@ -104,6 +107,8 @@ static void pass_on(struct watch *w, int signal, bool from_terminal)
     case SIGTSTP: /* the terminal's stop key: the jail first; when init has done it, ourselves (hear_init) */
         order(w, SIGSTOP, EVERYONE);
         w->stopping = true;
+        if (w->state == IS_PAUSED) /* it takes nothing from the terminal, and is seen to stop when it goes on */
+            stop_ourselves(w);
         break;
     case SIGCONT:
         order(w, signal, EVERYONE);
@@ -147,6 +152,8 @@ static void check_clock(struct watch *w)
         w->register_at = NEVER;
         registry_enter(w->run);
     }
+    if (now >= w->pause_at)
+        check_pause(w);
     if (now >= w->kill_at)
         kill_all(w);
     if (now >= w->stragglers_at && !w->ended) {
@@ -178,7 +185,7 @@ static void check_clock(struct watch *w)
 static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
 {
     int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, earlier(w->oom_at, w->kill_at)));
-    next = earlier(next, w->register_at);
+    next = earlier(next, earlier(w->register_at, w->pause_at));
     next = earlier(next, w->ended ? w->leave_at : w->stragglers_at);
     if (next == NEVER)
         return NULL;
@@ -212,6 +219,7 @@ static void hear_init(struct watch *w)
             w->verdict->known = true;
             w->verdict->wait_status = said.wait_status;
             event_exited(w->run, said.wait_status);
+            wake_jail(w); /* the others are to end with it */
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
             cgroups_read(w->run, w->verdict);
             cgroups_remove(w->run, true);
@@ -235,6 +243,8 @@ static void hear_init(struct watch *w)
         }
     } while (n > 0 || n == -ECONNRESET);
     w->silent = n == 0;
+    if (w->silent) /* and init can wait for nobody who is frozen */
+        wake_jail(w);
 }
 
 /* One at a time, however many there are: signals and the clock come between. */
@@ -317,6 +327,7 @@ void supervise(struct run *run, struct verdict *v)
                       .cpu_at = NEVER,
                       .oom_at = NEVER,
                       .register_at = NEVER,
+                      .pause_at = NEVER,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
                       .stragglers_at = NEVER,
@@ -379,4 +390,5 @@ void supervise(struct run *run, struct verdict *v)
         check_clock(&w);
     } while (!over(&w));
     collect(&w);
+    pause_end();
 }

@@ -7,11 +7,15 @@
 
 #define NEVER INT64_MAX
 
+enum state { RUNS, IS_PAUSING, IS_PAUSED };
+
 struct watch {
     struct run *run;
     struct verdict *verdict;
     int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
     int64_t register_at;
+    int64_t pause_at, pause_until; /* to look whether all of it is frozen; to give up */
+    enum state state;
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     int64_t stragglers_at; /* init was killed and has not ended by then */
     int oom_event, oom_looks;
@@ -28,6 +32,11 @@ void end_now(struct watch *w, enum cause cause);
 
 /* stragglers.c: kill all of the jail but init */
 void stragglers_kill(const struct run *run);
+
+/* pause.c */
+void check_pause(struct watch *w);
+void wake_jail(struct watch *w); /* if it is paused: it is to end */
+void pause_end(void);
 
 /* memory.c: the end of memory, which the kernel tells in version 1 */
 void check_memory(struct watch *w);

@@ -10,6 +10,7 @@ enum act { SAY, PART, COMMAND_ENDS, COMMAND_FAILS, TELL, INIT_HEARS, ACTS };
 
 struct watch {
     unsigned killed;
+    bool paused;
 };
 
 static char *words[] = {"/bin/prog\"ram", "an\nargument", NULL};
@@ -25,6 +26,15 @@ static bool refuses; /* commands */
 bool signal_jail(struct watch *w, int signal) { return w && signal >= 1 && signal <= 64 && signal % 2; }
 void kill_all(struct watch *w) { w->killed++; }
 void restart_clocks(struct watch *w) { (void)w; }
+long pause_jail(struct watch *w) { return refuses ? -ENODEV : !w->paused; }
+const char *jail_state(const struct watch *w) { return w->paused ? "paused" : "running"; }
+
+long resume_jail(struct watch *w)
+{
+    peers_tell_paused(w->paused ? 0 : ECANCELED);
+    w->paused = false;
+    return 0;
+}
 int registry_accept(int listener) { return listener; }
 const char *registry_name(void) { return "na\\me"; }
 int64_t clock_us(void) { return 1; }
@@ -140,6 +150,9 @@ static void act(enum act kind, unsigned number, const uint8_t *text, size_t size
     case PART:
         return part(number % end_count);
     case TELL:
+        state.paused |= number % 2;
+        if (state.paused)
+            peers_tell_paused(0);
         return event_tell(&run, "stopped", "");
     case INIT_HEARS:
         return init_hears(run.control[1]);
@@ -157,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     plan = (struct plan){.control_fd = pair[1], .life_fd = -1, .audit = size % 7 == 0};
     run.begun = false;
     refuses = size % 3 == 0;
-    state.killed = 0;
+    state = (struct watch){0};
     ends[0] = pair[0];
     end_count = 1;
     peers_open(&run);

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.features import no_memory_cgroup
+from support.launcher import Launcher
 from support.scripts import Scripts
 
 PRELUDE = """
@@ -253,3 +255,26 @@ except ProcessLookupError:
     gone = True
 answer(stats=[one.wall_seconds > 0 for one in stats], codes=codes, gone=gone)
 """) == {"stats": [True, True], "codes": [["started", None], ["exited", 3]], "gone": True}
+
+
+def test_pause_and_resume(found: Any, pyjail: Launcher) -> None:
+    """Where there is no cgroup it is refused, as Process.pause is."""
+    can = no_memory_cgroup(pyjail.user.uid) is None
+    told = ["paused", "resumed"] if can else ["pausing a jail"]
+    assert found("""
+box = Jail().with_limits(memory="64M") if sys.argv[1] == "True" else Jail()
+async with await jail.start_async(["/bin/cat"], jail=box, stdin=PIPE, stdout=PIPE) as process:
+    events = process.events()
+    kinds = [(await anext(events)).kind]
+    try:
+        await process.pause()
+    except jail.UnsupportedError as error:
+        kinds.append(error.feature)
+    await process.stdin.send(b"line")
+    if len(kinds) == 1:
+        with anyio.move_on_after(0.01):
+            kinds.append((await process.stdout.receive()).decode())
+        await process.resume()
+        kinds += [(await anext(events)).kind, (await anext(events)).kind]
+    answer(kinds=kinds, line=(await process.stdout.receive()).decode())
+""", str(can)) == {"line": "line", "kinds": ["started", *told]}

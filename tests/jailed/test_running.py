@@ -52,8 +52,8 @@ def test_a_named_jail_is_found_from_start_to_end(pyjail: Launcher, runtime: dict
         usage = pyjail.run("stats", "--json", "one", env=runtime)
         assert json.loads(usage.stdout)["wall_seconds"] > 0
         table = pyjail.run("ps", env=runtime).stdout.decode().splitlines()
-        assert table[0].split() == ["NAME", "PID", "TIME", "COMMAND"]
-        assert ["one", str(running.pid)] in [line.split()[:2] for line in table]
+        assert table[0].split() == ["NAME", "PID", "STATE", "TIME", "COMMAND"]
+        assert ["one", str(running.pid), "running"] in [line.split()[:3] for line in table]
         assert b"one" in pyjail.run("ps", "--names", env=runtime).stdout.splitlines()
         assert pyjail.run("kill", "one", env=runtime).returncode == 0
         assert running.wait() == 137

@@ -162,6 +162,26 @@ def test_controllers_that_are_mounted_together_share_a_cgroup() -> None:
     assert plan(host=host_with(*both)).of(d.Cgroup) == (d.Cgroup(1, "memory,pids", "/both", "/"),)
 
 
+def test_what_a_jail_of_version_one_can_be_paused_by() -> None:
+    """A cgroup that is made when it is needed; in version 2, and without any, there is none."""
+    groups = controller(1, "memory"), controller(1, "pids")
+    freezer = controller(1, "freezer")
+    made = plan(host=host_with(*groups, freezer))
+    assert made.of(d.Freezer) == (d.Freezer("/sys/fs/cgroup/freezer", "/"),)
+    assert [one.controllers for one in made.of(d.Cgroup)] == ["memory", "pids"]
+    for host in (
+        host_with(*groups),
+        host_with(*groups, dataclasses.replace(freezer, writable=False)),
+        host_with(groups[0], controller(2, "pids"), freezer),
+        host_with(freezer),
+    ):
+        assert plan(host=host).of(d.Freezer) == ()
+    together = dataclasses.replace(freezer, mountpoint=groups[1].mountpoint)
+    made = plan(host=host_with(*groups, together))
+    assert [one.controllers for one in made.of(d.Cgroup)] == ["memory", "pids,freezer"]
+    assert made.of(d.Freezer) == ()
+
+
 def test_only_what_is_asked_for_is_worth_a_call_to_systemd() -> None:
     """And once it is made, the other limits use it."""
     scope = ("/bin/call", "a", "a", "%p")

@@ -51,6 +51,7 @@ ONCE: tuple[st.SearchStrategy[Any], ...] = (
     st.builds(d.LifeFd, st.integers(3, 65535)),
     st.builds(d.ControlFd, st.integers(3, 65535)),
     st.just(d.AwaitBegin()),
+    st.builds(d.Freezer, path, path),
     st.builds(d.Name, st.from_regex("[a-zA-Z_][a-zA-Z0-9._-]{0,63}", fullmatch=True)),
 )
 MANY: tuple[st.SearchStrategy[Any], ...] = (

@@ -114,7 +114,7 @@ WANTS = ("async", "executor", "pool*", "probes", "profiles", "services", "servic
 NO_PROGRAMS = _tests("jailed", *WANTS)
 # What must hold everywhere: as each user, on each kernel.
 ESCAPE = _tests("escape", "*")
-RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*")
+RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*", "pause")
 # All others of real jails.
 REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *NO_PROGRAMS})
 SLOW = (
