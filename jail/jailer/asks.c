@@ -124,7 +124,7 @@ static long ask_exec(struct request *r)
     if (done < 0)
         return done;
     p->command = ++number;
-    p->running = true;
+    p->running = p->entering = true;
     p->since_us = clock_us();
     return 0;
 }

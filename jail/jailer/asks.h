@@ -15,6 +15,7 @@ struct peer {
     uint64_t lost;   /* events since the last that got through */
     uint32_t command; /* the number of the one that was asked for here, or 0: what is asked now is for that */
     bool running;    /* … as far as we know */
+    bool entering;   /* … and not known to be in the run's cgroups */
     uint64_t owed;   /* signals that init had no room for, a bit each */
     bool parted;     /* … and when it has had, the connection goes */
     int64_t since_us;

@@ -1,8 +1,7 @@
 /* Freezing all of a jail. In version 2 its own cgroup does that, init included, and who is killed there dies. In version
- * 1 it takes a cgroup of another hierarchy, which is made when it is first needed: when the jail is paused, or when a
- * further command is to enter it. The processes that are there by then are moved into it from outside, each frozen on
- * arrival, again and again until nobody new was born meanwhile; whoever is born in it stays in it. Init stays outside:
- * frozen, it could not die of a killed supervisor. */
+ * 1 it takes a cgroup of another hierarchy, which is made when the jail is first paused. The processes that are there by
+ * then are moved into it from outside, each frozen on arrival, again and again until nobody new was born meanwhile;
+ * whoever is born in it stays in it. Init stays outside: frozen, it could not die of a killed supervisor. */
 #include "cgroup.h"
 #include "text.h"
 
@@ -30,8 +29,6 @@ long cgroups_freezable(struct run *run)
         done = cgroup_make(&plan->freezer, membership);
     if (done >= 0)
         plan->cgroups[plan->cgroup_count++] = plan->freezer;
-    else
-        plan->freezer.mountpoint = NULL; /* so that no command enters the jail on another way than all others */
     return done < 0 ? -ENODEV : 0;
 }
 

@@ -10,6 +10,12 @@ static struct {
     uint32_t id;
 } commands[MAX_COMMANDS];
 
+static void tell_entered(uint32_t id)
+{
+    struct parcel p = {.kind = PARCEL_COMMAND_ENTERED, .command = id};
+    (void)sys_write(INIT_CONTROL, &p, sizeof p);
+}
+
 static void tell_failure(uint32_t id, const struct failure *f)
 {
     struct parcel p = {.kind = PARCEL_COMMAND_FAILED, .command = id, .failure = *f};
@@ -124,6 +130,7 @@ __attribute__((noreturn)) static void become(const struct order *order, const in
     struct failure f = {0};
     long done = 0;
     if (enter(&run, fds, gates, &f)) {
+        tell_entered(order->command);
         SYS(__NR_setpgid, 0, 0);
         SYS(__NR_umask, plan.umask);
         signals_unblock();

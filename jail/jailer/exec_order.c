@@ -97,7 +97,6 @@ static long hand_over(struct run *run, const int *fds, int brief, uint32_t id)
     struct failure failure = {0};
     struct gates g;
     int all[EXEC_GATES + MAX_CGROUPS];
-    cgroups_freezable(run); /* what is on its way when the jail is paused is frozen as it arrives */
     unsigned gates = cgroups_gated(run->plan);
     if (!cgroups_open(run, &g, &failure))
         return failure.error == ENOENT || failure.error == EBADF ? -ESRCH : -(long)failure.error;

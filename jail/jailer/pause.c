@@ -78,19 +78,28 @@ long pause_jail(struct watch *w)
     long done = cgroups_freezable(w->run);
     if (done >= 0)
         done = post_guard(w->run);
-    if (done >= 0)
-        done = cgroups_freeze(w->run);
     if (done < 0)
         return done;
     w->state = IS_PAUSING;
+    w->freezing = false;
     w->pause_at = 0;
     w->pause_until = clock_us() + LONGEST_US;
     return 1;
 }
 
+/* Not before all commands are where they can be frozen: those that are asked for from now on come there by themselves. */
+static long advance(struct watch *w)
+{
+    if (!w->freezing && peers_entering())
+        return 0;
+    long done = w->freezing ? 0 : cgroups_freeze(w->run);
+    w->freezing = true;
+    return done < 0 ? done : cgroups_frozen(w->run);
+}
+
 void check_pause(struct watch *w)
 {
-    long frozen = cgroups_frozen(w->run);
+    long frozen = advance(w);
     if (frozen < 0 || (frozen == 0 && clock_us() >= w->pause_until)) {
         give_up_pausing(w, frozen < 0 ? -frozen : ETIMEDOUT);
     } else if (frozen == 0) {

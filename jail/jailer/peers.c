@@ -141,6 +141,9 @@ void peers_hear_command(const struct run *run, const struct parcel *said)
         LINE(l, 2048);
         if (!p->running || p->command != said->command)
             continue;
+        p->entering = false;
+        if (said->kind == PARCEL_COMMAND_ENTERED)
+            continue;
         if (said->kind == PARCEL_COMMAND_FAILED) {
             p->failure = said->failure;
             continue;
@@ -151,6 +154,14 @@ void peers_hear_command(const struct run *run, const struct parcel *said)
         p->running = false;
         answer(p, &l);
     }
+}
+
+bool peers_entering(void)
+{
+    for (unsigned i = 0; i < peer_count; i++)
+        if (peers[i].entering)
+            return true;
+    return false;
 }
 
 void peers_tell_paused(long error)

@@ -18,6 +18,7 @@ unsigned peers_watch(struct pollfd *wait, bool started); /* what to wait for; ho
 bool peers_owe(void);                                    /* … and for room in init's channel */
 void peers_serve(struct watch *w, struct run *run, const struct pollfd *wait, unsigned count);
 void peers_hear_command(const struct run *run, const struct parcel *said);
+bool peers_entering(void); /* whether a command that was asked for may not be in the run's cgroups yet */
 void peers_tell_paused(long error); /* those who have asked for it; 0: it is */
 
 /* To all who have asked for events; `more` are further members of the object, each behind a comma. */

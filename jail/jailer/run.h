@@ -107,7 +107,8 @@ struct order {
  * the bind nodes from `first` up to `end`, all of which are there. To the supervisor: the writable folders in memory; that the
  * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
  * told to, that it has stopped; from the payload's helper, the listener of an audited run. Before that, where the payload has a
- * terminal, both sides of it. Of a further command, why it could not be executed, and its end. */
+ * terminal, both sides of it. Of a further command, that it is in the run's cgroups, why it could not be executed, and
+ * its end. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,
@@ -118,6 +119,7 @@ enum parcel_kind {
     PARCEL_STOPPED,
     PARCEL_LISTENER,
     PARCEL_PTY,
+    PARCEL_COMMAND_ENTERED,
     PARCEL_COMMAND_FAILED,
     PARCEL_COMMAND_ENDED
 };

@@ -234,12 +234,12 @@ static void hear_init(struct watch *w)
                 kill_all(w);
             else if (may_run(w->run))
                 say_go(w->run, false, NULL, 0);
-        } else if (said.kind == PARCEL_COMMAND_FAILED || said.kind == PARCEL_COMMAND_ENDED) {
-            peers_hear_command(w->run, &said);
         } else if (said.kind == PARCEL_LISTENER && count == 1) { /* from here on no call goes unheard */
             w->run->listener = fds[0];
             w->run->payload = said.payload;
             say_go(w->run, true, NULL, 0);
+        } else if (said.command) {
+            peers_hear_command(w->run, &said);
         }
     } while (n > 0 || n == -ECONNRESET);
     w->silent = n == 0;

@@ -16,6 +16,7 @@ struct watch {
     int64_t register_at;
     int64_t pause_at, pause_until; /* to look whether all of it is frozen; to give up */
     enum state state;
+    bool freezing; /* told the kernel to */
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     int64_t stragglers_at; /* init was killed and has not ended by then */
     int oom_event, oom_looks;
