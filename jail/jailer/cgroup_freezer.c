@@ -133,6 +133,7 @@ long cgroups_frozen(const struct run *run)
         outside = c == jail ? 0 : gather(jail, c);
     if (outside < 0)
         return outside;
+    cgroups_freeze(run); /* again: who slept in the kernel when he was moved may not have been frozen */
     long n = outside ? 0 : cgroup_read_file(c->folder, "freezer.state", state, sizeof state);
     return n < 0 ? n : n > 0 && text_equal(state, "FROZEN\n");
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,22 @@ def test_no_cgroup_file_system_is_there(jailed: Callable[..., Completed]) -> Non
 
 def test_a_cgroup_that_was_asked_for_is_not_seen_either(cgroup_pyjail: Launcher) -> None:
     found = cgroup_pyjail.python(LOOK, options=["--memory", "64M", "--cpus", "1"]).answer
+    check_view(found)
+
+
+def test_nor_is_one_that_pauses_it(cgroup_pyjail: Launcher) -> None:
+    """So what is in it can neither thaw itself nor leave. In version 1 it sees what the cgroup is called."""
+    name = f"paused-{os.getpid()}"
+    words = cgroup_pyjail.words("print('up', flush=True)\nsys.stdin.readline()" + LOOK,
+                                options=["--memory", "64M", "--name", name])
+    with cgroup_pyjail.popen(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jail:
+        assert jail.stdout is not None
+        assert jail.stdout.readline() == b"up\n"
+        for command in ("pause", "resume"):
+            assert cgroup_pyjail.run(command, name).returncode == 0
+        found = json.loads(jail.communicate(b"\n", 60)[0])
+    lines = found["own"].splitlines()
+    found["own"] = "\n".join(line for line in lines if ":freezer:/pyjail-" not in line)
     check_view(found)
 
 
