@@ -3,8 +3,15 @@
 #define PYJAIL_BPF_H
 
 #include "sys.h"
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#else
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
 
 /* Whether every instruction is one that compilers of policies emit, and every way through the program ends. Nothing
  * else may be run. */

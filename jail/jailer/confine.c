@@ -2,7 +2,6 @@
 #include "audit.h"
 #include "run.h"
 #include "text.h"
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -84,12 +83,6 @@ bool confine_limits(const struct plan *plan, struct failure *f)
 #define RULE_PATH_BENEATH 1
 #define CREATE_RULESET_VERSION 1
 
-#if defined(__x86_64__)
-#define NATIVE_ARCH AUDIT_ARCH_X86_64
-#else
-#define NATIVE_ARCH AUDIT_ARCH_AARCH64
-#endif
-
 struct ruleset {
     uint64_t access_fs, access_net, scoped;
 };
@@ -160,42 +153,52 @@ static long refuse_truncate(const struct plan *plan)
     return needed ? SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) : 0;
 }
 
-bool confine_landlock(const struct plan *plan, struct failure *f)
+/* What Landlock is to hold, as far as the plan says it; the descriptors' part and the rest can wait. */
+bool confine_landlock_prepare(const struct plan *plan, struct landlock *l, struct failure *f)
 {
+    *l = (struct landlock){.ruleset = -1};
     if (plan->rule_count == 0)
         return true;
     unsigned line = plan->rules[0].line;
-    long abi = SYS(__NR_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
-    if (abi >= 3 && fault_lacks("landlock_truncate"))
-        abi = 2;
-    if (abi < 0 && !plan->landlock_required && !step_fault(STEP_LANDLOCK))
+    l->abi = SYS(__NR_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
+    if (l->abi >= 3 && fault_lacks("landlock_truncate"))
+        l->abi = 2;
+    if (l->abi < 0 && !plan->landlock_required && !step_fault(STEP_LANDLOCK))
         return true;
-    TRY(f, STEP_LANDLOCK, line, abi);
-    uint64_t all = ACCESS_ABI_1 | (abi >= 2 ? ACCESS_REFER : 0) | (abi >= 3 ? ACCESS_TRUNCATE : 0) |
-                   (abi >= 5 ? ACCESS_IOCTL_DEV : 0);
+    TRY(f, STEP_LANDLOCK, line, l->abi);
+    uint64_t all = ACCESS_ABI_1 | (l->abi >= 2 ? ACCESS_REFER : 0) | (l->abi >= 3 ? ACCESS_TRUNCATE : 0) |
+                   (l->abi >= 5 ? ACCESS_IOCTL_DEV : 0);
     uint64_t reading = ACCESS_EXECUTE | ACCESS_READ_FILE | ACCESS_READ_DIR;
-    struct ruleset attributes = {all, 0, abi >= 6 ? SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL : 0};
-    size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
-    long ruleset = SYS(__NR_landlock_create_ruleset, &attributes, size, 0);
-    TRY(f, STEP_LANDLOCK, line, ruleset);
+    struct ruleset attributes = {all, 0, l->abi >= 6 ? SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL : 0};
+    size_t size = l->abi >= 6 ? 24 : l->abi >= 4 ? 16 : 8;
+    l->handled = all;
+    TRY(f, STEP_LANDLOCK, line, l->ruleset = (int)SYS(__NR_landlock_create_ruleset, &attributes, size, 0));
     for (unsigned i = 0; i < plan->rule_count; i++) {
         const struct rule *r = &plan->rules[i];
         int fd = sys_open(AT_FDCWD, r->path, O_PATH | O_CLOEXEC, 0);
         if (fd == -ENOENT)
             continue;
         TRY(f, STEP_LANDLOCK, r->line, fd);
-        long done = add_rule((int)ruleset, fd, r->writable ? all : reading);
+        long done = add_rule(l->ruleset, fd, r->writable ? all : reading);
         sys_close(fd);
         TRY(f, STEP_LANDLOCK, r->line, done);
     }
+    return true;
+}
+
+bool confine_landlock(const struct plan *plan, const struct landlock *l, struct failure *f)
+{
+    if (l->ruleset < 0)
+        return true;
+    unsigned line = plan->rules[0].line;
     for (int fd = 0; fd <= 2; fd++)
-        TRY(f, STEP_LANDLOCK, line, add_inherited((int)ruleset, fd, all));
+        TRY(f, STEP_LANDLOCK, line, add_inherited(l->ruleset, fd, l->handled));
     for (unsigned i = 0; i < plan->pass_fd_count; i++)
-        TRY(f, STEP_LANDLOCK, line, add_inherited((int)ruleset, plan->pass_fds[i], all));
-    TRY(f, STEP_LANDLOCK, line, SYS(__NR_landlock_restrict_self, ruleset, 0));
-    if (abi < 3)
+        TRY(f, STEP_LANDLOCK, line, add_inherited(l->ruleset, plan->pass_fds[i], l->handled));
+    TRY(f, STEP_LANDLOCK, line, SYS(__NR_landlock_restrict_self, l->ruleset, 0));
+    if (l->abi < LANDLOCK_TRUNCATE)
         TRY(f, STEP_LANDLOCK, line, refuse_truncate(plan));
-    sys_close((int)ruleset);
+    sys_close(l->ruleset);
     return true;
 }
 

@@ -128,6 +128,7 @@ __attribute__((noreturn)) static void become(const struct order *order, const in
 {
     struct run run = {.plan = &plan};
     struct failure f = {0};
+    struct landlock landlock;
     long done = 0;
     if (enter(&run, fds, gates, &f)) {
         tell_entered(order->command);
@@ -137,7 +138,8 @@ __attribute__((noreturn)) static void become(const struct order *order, const in
         done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, plan.cwd);
         if (done < 0)
             failed(&f, STEP_CWD, 0, -done);
-        else if (confine_landlock(&plan, &f) && confine_limits(&plan, &f) && confine_seccomp(&plan, &f)) {
+        else if (confine_landlock_prepare(&plan, &landlock, &f) && confine_landlock(&plan, &landlock, &f) &&
+                 confine_limits(&plan, &f) && confine_seccomp(&plan, &f)) {
             done = step_fault(STEP_EXEC) ? -EIO : payload_execute(&run);
             failed(&f, STEP_EXEC, 0, -done);
         }

@@ -69,6 +69,15 @@ long payload_execute(struct run *run)
     return error;
 }
 
+static bool settle(struct run *run, struct failure *f)
+{
+    SYS(__NR_umask, run->plan->umask);
+    signals_unblock();
+    manager_payload_pid(run);
+    TRY(f, STEP_CWD, 0, SYS(__NR_chdir, run->plan->cwd ? run->plan->cwd : "/"));
+    return true;
+}
+
 static struct {
     struct run *run;
     int ready;
@@ -81,24 +90,19 @@ static void payload(void *unused)
     struct failure f = {0};
     struct run *run = start.run;
     const struct plan *plan = run->plan;
-    const char *cwd = plan->cwd ? plan->cwd : "/";
+    struct landlock landlock;
     int errors = run->errors[1];
-    long done;
+    bool filtered = false;
     (void)unused;
     if (!cgroups_enter(run, &run->gates, &f) || !keep_passed(run, start.ready, &f) || !pty_control(run, &f) ||
-        !standby_wait(run, &f))
+        !settle(run, &f) || !confine_landlock_prepare(plan, &landlock, &f) ||
+        !standby_wait(run, &landlock, &filtered, &f))
         give_up(errors, &f, 125);
-    SYS(__NR_umask, plan->umask);
-    signals_unblock();
-    manager_payload_pid(run);
-    done = step_fault(STEP_CWD) ? -EIO : SYS(__NR_chdir, cwd);
-    if (done < 0)
-        failed(&f, STEP_CWD, 0, -done);
     /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
-    if (done < 0 || !confine_landlock(plan, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
-        !confine_seccomp(plan, &f) || !hear_ready(start.ready, &f))
+    if (!confine_landlock(plan, &landlock, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
+        (!filtered && !confine_seccomp(plan, &f)) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
-    done = step_fault(STEP_EXEC) ? -EIO : payload_execute(run);
+    long done = step_fault(STEP_EXEC) ? -EIO : payload_execute(run);
     failed(&f, STEP_EXEC, 0, -done);
     give_up(errors, &f, done == -ENOENT || done == -ENOTDIR ? 127 : 126);
 }

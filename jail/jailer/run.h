@@ -58,6 +58,15 @@ struct identity {
 /* Of output, as many causes as there are limits on it. */
 enum cause { BY_ITSELF, BY_TIMEOUT, BY_IDLE_TIMEOUT, BY_CPU_TIME, BY_MEMORY, BY_OUTPUT, BY_STDOUT, BY_STDERR };
 
+/* A ruleset in the making, -1 for none; what it handles, for which ABI. */
+struct landlock {
+    int ruleset;
+    long abi;
+    uint64_t handled;
+};
+
+#define LANDLOCK_TRUNCATE 3 /* the first ABI that knows of truncate(2) */
+
 /* What became of it, as the kernel and the clock tell; nothing the payload wrote. */
 struct verdict {
     struct failure failure;  /* step STEP_NONE if the payload was executed */
@@ -312,13 +321,15 @@ __attribute__((noreturn)) void give_up(int errors, const struct failure *f, int 
 
 /* standby.c: a jail that is made ahead of its command */
 int stand_by(struct plan *plan, int channel, int caller);
-bool standby_wait(struct run *run, struct failure *f); /* the payload, for its command; at once for any other */
+/* The payload, for its command; at once for any other. `filtered`: it has loaded the filter while it waited. */
+bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f);
 
 /* confine.c: on the calling process */
 bool confine_bounding_set(uint64_t keep, struct failure *f);
 bool confine_capabilities(uint64_t keep, struct failure *f);
 bool confine_limits(const struct plan *plan, struct failure *f);
-bool confine_landlock(const struct plan *plan, struct failure *f);
+bool confine_landlock_prepare(const struct plan *plan, struct landlock *l, struct failure *f);
+bool confine_landlock(const struct plan *plan, const struct landlock *l, struct failure *f); /* the rest of it */
 bool confine_seccomp(const struct plan *plan, struct failure *f);
 
 /* signals.c */

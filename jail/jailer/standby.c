@@ -1,6 +1,7 @@
 /* A standby: a jail that is made ahead of its command, up to the payload's last steps. One for a single run, and only
  * as long as a jail that is made now would be the same. */
 #ifndef PYJAIL_FRONT
+#include "bpf.h"
 #include "request.h"
 #include "standby.h"
 #include "text.h"
@@ -195,6 +196,11 @@ static bool hand_over(const struct run *run, struct asked *a, struct failure *f)
     for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
         fds[count++] = run->plan->pass_fds[i];
     TRY(f, STEP_HANDOVER, 0, channel_send(run->handover[0], &a->head, offsetof(struct request, number), fds, count));
+    return true;
+}
+
+static bool let_go(const struct run *run, struct asked *a, struct failure *f)
+{
     sys_close(run->handover[0]);
     sys_close(a->fd[ASKED_TEXT]);
     for (unsigned i = 0; i < a->head.given; i++)
@@ -202,10 +208,15 @@ static bool hand_over(const struct run *run, struct asked *a, struct failure *f)
     return let_go_of_streams(run, f);
 }
 
+/* The payload first: it is what is waited for. A caller that has gone and hears no answer is seen to have. */
 static int run_it(struct run *run, struct asked *a)
 {
     struct verdict verdict = no_verdict();
-    if (take_over(run, a, &verdict.failure) && hand_over(run, a, &verdict.failure))
+    bool runs = take_over(run, a, &verdict.failure) && hand_over(run, a, &verdict.failure);
+    request_answer(a->fd[ASKED_LIFE], 0);
+    sys_close(standby.channel);
+    sys_close(standby.mounts);
+    if (runs && let_go(run, a, &verdict.failure))
         supervise(run, &verdict);
     else
         call_off(run, &verdict.failure);
@@ -245,10 +256,6 @@ int stand_by(struct plan *plan, int channel, int caller)
         return leave(&run);
     }
     forget_signals(&run);
-    if (!request_answer(a.fd[ASKED_LIFE], 0))
-        return leave(&run);
-    sys_close(standby.channel);
-    sys_close(standby.mounts);
     return run_it(&run, &a);
 }
 
@@ -270,13 +277,50 @@ static bool take_command(struct run *run, struct asked *a, struct failure *f)
     return command_prepare(run, &c, f);
 }
 
-bool standby_wait(struct run *run, struct failure *f)
+/* Whatever the call's other arguments are. */
+static bool lets(const struct plan *plan, int number, unsigned at, uint64_t argument)
+{
+    struct seccomp_data call = {.nr = number, .arch = NATIVE_ARCH};
+    for (unsigned ones = 0; ones <= 1; ones++) {
+        for (unsigned i = 0; i < COUNT(call.args); i++)
+            call.args[i] = i == at ? argument : ones ? UINT64_MAX : 0;
+        uint32_t action = bpf_run(plan->program, &call) & SECCOMP_RET_ACTION_FULL;
+        if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
+            return false;
+    }
+    return true;
+}
+
+/* Whether the filter lets the payload do what is left to do when it has its command, so that it can be loaded before:
+ * to load it takes longest of all. It is still the last of what confines, as nobody else's code runs in between. */
+static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
+{
+    static const struct {
+        int number;
+        unsigned at; /* of the argument that policies may ask about */
+        uint64_t argument;
+    } calls[] = {{__NR_write, 0, 0},     {__NR_recvmsg, 0, 0},        {__NR_close, 0, 0},
+                 {__NR_fstat, 0, 0},     {__NR_mmap, 2, 3},           {__NR_dup3, 2, 0},
+                 {__NR_fcntl, 1, F_GETFL}, {__NR_prlimit64, 0, 0},    {__NR_landlock_add_rule, 1, 1},
+                 {__NR_read, 0, 0},      {__NR_landlock_restrict_self, 1, 0}, {__NR_exit_group, 0, 125}};
+    if ((l->ruleset >= 0 && l->abi < LANDLOCK_TRUNCATE) || !bpf_known(plan->program, plan->program_count))
+        return false;
+    for (unsigned i = 0; i < COUNT(calls); i++)
+        if (!lets(plan, calls[i].number, calls[i].at, calls[i].argument))
+            return false;
+    return true;
+}
+
+bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f)
 {
     struct parcel ready = {.kind = PARCEL_GO};
     struct asked a;
     if (run->handover[1] < 0)
         return true;
-    TRY(f, STEP_HANDOVER, 0, channel_send(run->handover[1], &ready, sizeof ready, NULL, 0));
+    *filtered = may_filter_ahead(run->plan, l);
+    if (*filtered && !confine_seccomp(run->plan, f))
+        return false;
+    TRY(f, STEP_HANDOVER, 0, sys_write(run->handover[1], &ready, sizeof ready));
     long n = channel_receive(run->handover[1], &a.head, sizeof a.head, a.fd, &a.count);
     if (n == 0 || n == -ECONNRESET)
         sys_exit(125); /* nobody has asked */
@@ -286,9 +330,11 @@ bool standby_wait(struct run *run, struct failure *f)
 }
 #else
 #include "run.h"
-bool standby_wait(struct run *run, struct failure *f)
+bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f)
 {
     (void)run;
+    (void)l;
+    (void)filtered;
     (void)f;
     return true;
 }
