@@ -4,6 +4,7 @@
 #include "text.h"
 #include <linux/capability.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 
@@ -61,10 +62,15 @@ static long set_limit(const struct limit *l)
     return done < 0 ? done : SYS(__NR_prlimit64, 0, l->resource, want, 0);
 }
 
-bool confine_limits(const struct plan *plan, struct failure *f)
+/* Late are those that the taking of a command could run into. */
+bool confine_limits(const struct plan *plan, enum limits which, struct failure *f)
 {
-    for (unsigned i = 0; i < plan->limit_count; i++)
-        TRY(f, STEP_RLIMIT, plan->limits[i].line, set_limit(&plan->limits[i]));
+    for (unsigned i = 0; i < plan->limit_count; i++) {
+        const struct limit *l = &plan->limits[i];
+        bool late = l->resource == RLIMIT_NOFILE || l->resource == RLIMIT_AS || l->resource == RLIMIT_DATA;
+        if (which & (late ? LIMITS_LATE : LIMITS_AHEAD))
+            TRY(f, STEP_RLIMIT, l->line, set_limit(l));
+    }
     return true;
 }
 

@@ -139,7 +139,7 @@ __attribute__((noreturn)) static void become(const struct order *order, const in
         if (done < 0)
             failed(&f, STEP_CWD, 0, -done);
         else if (confine_landlock_prepare(&plan, &landlock, &f) && confine_landlock(&plan, &landlock, &f) &&
-                 confine_limits(&plan, &f) && confine_seccomp(&plan, &f)) {
+                 confine_limits(&plan, LIMITS_ALL, &f) && confine_seccomp(&plan, &f)) {
             done = step_fault(STEP_EXEC) ? -EIO : payload_execute(&run);
             failed(&f, STEP_EXEC, 0, -done);
         }

@@ -99,7 +99,7 @@ static void payload(void *unused)
         !standby_wait(run, &landlock, &filtered, &f))
         give_up(errors, &f, 125);
     /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
-    if (!confine_landlock(plan, &landlock, &f) || !audit_begin(run, &f) || !confine_limits(plan, &f) ||
+    if (!confine_landlock(plan, &landlock, &f) || !audit_begin(run, &f) || !confine_limits(plan, filtered ? LIMITS_LATE : LIMITS_ALL, &f) ||
         (!filtered && !confine_seccomp(plan, &f)) || !hear_ready(start.ready, &f))
         give_up(errors, &f, 125);
     long done = step_fault(STEP_EXEC) ? -EIO : payload_execute(run);

@@ -327,7 +327,8 @@ bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, str
 /* confine.c: on the calling process */
 bool confine_bounding_set(uint64_t keep, struct failure *f);
 bool confine_capabilities(uint64_t keep, struct failure *f);
-bool confine_limits(const struct plan *plan, struct failure *f);
+enum limits { LIMITS_AHEAD = 1, LIMITS_LATE = 2, LIMITS_ALL = 3 };
+bool confine_limits(const struct plan *plan, enum limits which, struct failure *f);
 bool confine_landlock_prepare(const struct plan *plan, struct landlock *l, struct failure *f);
 bool confine_landlock(const struct plan *plan, const struct landlock *l, struct failure *f); /* the rest of it */
 bool confine_seccomp(const struct plan *plan, struct failure *f);

@@ -7,6 +7,7 @@
 #include "text.h"
 #include <linux/mman.h>
 #include <linux/poll.h>
+#include <linux/resource.h>
 #include <linux/signalfd.h>
 #include <linux/time_types.h>
 
@@ -299,10 +300,20 @@ static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
         int number;
         unsigned at; /* of the argument that policies may ask about */
         uint64_t argument;
-    } calls[] = {{__NR_write, 0, 0},     {__NR_recvmsg, 0, 0},        {__NR_close, 0, 0},
-                 {__NR_fstat, 0, 0},     {__NR_mmap, 2, 3},           {__NR_dup3, 2, 0},
-                 {__NR_fcntl, 1, F_GETFL}, {__NR_prlimit64, 0, 0},    {__NR_landlock_add_rule, 1, 1},
-                 {__NR_read, 0, 0},      {__NR_landlock_restrict_self, 1, 0}, {__NR_exit_group, 0, 125}};
+    } calls[] = {{__NR_write, 0, 0},
+                 {__NR_recvmsg, 0, 0},
+                 {__NR_close, 0, 0},
+                 {__NR_fstat, 0, 0},
+                 {__NR_mmap, 2, 3},
+                 {__NR_dup3, 2, 0},
+                 {__NR_fcntl, 1, F_GETFL},
+                 {__NR_prlimit64, 1, RLIMIT_NOFILE},
+                 {__NR_prlimit64, 1, RLIMIT_AS},
+                 {__NR_prlimit64, 1, RLIMIT_DATA},
+                 {__NR_landlock_add_rule, 1, 1},
+                 {__NR_landlock_restrict_self, 1, 0},
+                 {__NR_read, 0, 0},
+                 {__NR_exit_group, 0, 125}};
     if ((l->ruleset >= 0 && l->abi < LANDLOCK_TRUNCATE) || !bpf_known(plan->program, plan->program_count))
         return false;
     for (unsigned i = 0; i < COUNT(calls); i++)
@@ -318,7 +329,7 @@ bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, str
     if (run->handover[1] < 0)
         return true;
     *filtered = may_filter_ahead(run->plan, l);
-    if (*filtered && !confine_seccomp(run->plan, f))
+    if (*filtered && (!confine_limits(run->plan, LIMITS_AHEAD, f) || !confine_seccomp(run->plan, f)))
         return false;
     TRY(f, STEP_HANDOVER, 0, sys_write(run->handover[1], &ready, sizeof ready));
     long n = channel_receive(run->handover[1], &a.head, sizeof a.head, a.fd, &a.count);

@@ -82,8 +82,8 @@ os._exit(7)
 
 
 def test_starving_init_does_not_change_the_verdict(jailed: Callable[..., Completed]) -> None:
-    """Init has the payload's uid, so without a filter prlimit(2) and the scheduler's calls reach it. Without CPU
-    time the kernel kills it if a clock tick finds it at work, and with it the jail: that is all to gain."""
+    """Init has the payload's uid, so without a filter prlimit(2) and the scheduler's calls reach it. Without
+    CPU time the kernel kills it if a clock tick finds it at work, and with it the jail: that is all."""
     result = jailed(TAMPER, options=["--seccomp", "off"])
     assert result.outcome is not None
     assert (result.returncode, result.outcome["status"]) in [(7, "exited"), (137, "killed")]
