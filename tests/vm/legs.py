@@ -130,16 +130,17 @@ SLOW = (
 
 # The quick ones take what another kernel, or another user's cgroups, changes first.
 PLACES = _tests("jailed", "limits", "cgroup_places")
+FIRST = _tests("escape", "cgroup_escape", "namespaces_nested", "resource_[cos]*", "stdio_reopened")
 SYSTEMD = _tests("integration", "systemd")
 # Another libseccomp, another Python, another C library.
 LIBRARIES = _tests("unit", "front_probe", "host", "seccomp_libseccomp", "seccomp_notify")
 QUICK = (
-    Leg("trixie", "root", (*SYSTEMD, *_tests("integration", "systemd_gateway"), *RESOURCES)),
-    Leg("bookworm", "root", (*SYSTEMD, *PLACES, *_tests("jailed", "network"))),
-    Leg("trixie", "tester", (*SYSTEMD, *RESOURCES)),
-    Leg("bookworm", "tester", (*SYSTEMD, *PLACES)),
-    Leg("trixie", "nosub", (*LIBRARIES, *PLACES)),
-    Leg("bookworm", "nosub", (*LIBRARIES, *PLACES)),
+    Leg("trixie", "root", (*SYSTEMD, *_tests("integration", "systemd_gateway"), *RESOURCES, *FIRST)),
+    Leg("bookworm", "root", (*SYSTEMD, *PLACES, *FIRST, *_tests("jailed", "network"))),
+    Leg("trixie", "tester", (*SYSTEMD, *RESOURCES, *FIRST)),
+    Leg("bookworm", "tester", (*SYSTEMD, *PLACES, *FIRST)),
+    Leg("trixie", "nosub", (*LIBRARIES, *PLACES, *FIRST, *_tests("escape", "host_files"))),
+    Leg("bookworm", "nosub", (*LIBRARIES, *FIRST)),
     Leg("noble", "root", (*_tests("vm/inside", "apparmor"), *SYSTEMD)),
 )
 LEGS = (*QUICK, *SLOW)
