@@ -92,7 +92,7 @@ def build_plan(
             *_proc(jail),
             *_scratch(jail),
             *_mounts(jail, host),
-            *resources(jail, host),
+            *resources(jail, host, listen_fds),
             *_landlock(jail),
             *_seccomp(jail, program),
             *_audit(jail, host),

@@ -41,11 +41,12 @@ NPROC_COUNTS_THE_JAIL = (5, 14)
 """Since this kernel RLIMIT_NPROC counts a user namespace's processes, not all that a user has on the host."""
 
 
-def resources(jail: Jail, host: Host) -> Iterator[Directive]:
-    """The directives that hold the jail's limits. Raises UnsupportedError where one that was asked for cannot
-    be."""
+def resources(jail: Jail, host: Host, listen_fds: bool = False) -> Iterator[Directive]:
+    """The directives that hold the jail's limits; with `listen_fds` a service manager hands it sockets.
+    Raises SpecError where they make no sense together, UnsupportedError where one that was asked for cannot
+    be held."""
     asked = {limit[0]: limit for limit in jail.limits.rlimits}
-    for directive in _named(jail, host):
+    for directive in _named(jail, host, listen_fds):
         if isinstance(directive, Rlimit) and directive.name in asked:
             if directive.exact:  # what a limit of another name needs here
                 mine = (directive.name, directive.soft, directive.hard)
@@ -57,12 +58,13 @@ def resources(jail: Jail, host: Host) -> Iterator[Directive]:
         yield Enforced(f"rlimit {name}", "rlimit")
 
 
-def _named(jail: Jail, host: Host) -> Iterator[Directive]:
+def _named(jail: Jail, host: Host, listen_fds: bool) -> Iterator[Directive]:
     """What holds the limits that have a name of their own."""
     limits = jail.limits
     whole = (_memory, _pids, _cpus, _cpuset, _cpu_time, _io_max, _io_weight)
-    yield from _freezable(_joined([directive for part in whole for directive in part(jail, host)]), host)
-    yield from _simple(limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
+    held = _joined([directive for part in whole for directive in part(jail, host)])
+    yield from _freezable(held, host)
+    yield from _files(jail, held, listen_fds)
     yield from _simple(limits, "file_size", "fsize", (defaults.FILE_SIZE, defaults.FILE_SIZE))
     yield from _simple(limits, "stack", "stack", defaults.STACK)
     yield from _simple(limits, "memlock", "memlock", (defaults.MEMLOCK, defaults.MEMLOCK))
@@ -98,6 +100,17 @@ def _simple(limits: Limits, field: str, name: str, default: tuple[int, int] | No
     else:
         yield Rlimit(name, value, value, exact=True)
         yield Enforced(field, "rlimit")
+
+
+def _files(jail: Jail, held: list[Directive], listen_fds: bool) -> Iterator[Directive]:
+    """Of each process, or of all together, where that is asked for."""
+    if jail.limits.open_files in (None, INFINITY):
+        yield from _simple(jail.limits, "nofile", "nofile", (defaults.NOFILE, defaults.NOFILE))
+        return
+    from jail.openfiles import shared_out
+
+    processes = [each.hard - 1 for each in held if isinstance(each, Rlimit) and each.name == "nproc"]
+    yield from shared_out(jail, processes[0] if processes else None, listen_fds)  # without init, which counts
 
 
 def _memory(jail: Jail, host: Host) -> Iterator[Directive]:

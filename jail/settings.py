@@ -115,6 +115,9 @@ RUN_OPTIONS = (
     Option("max-stderr", SIZE, "SIZE", LIMITS, "bytes on stderr, then SIGKILL", default="no limit"),
     Option("grace", DURATION, "TIME", LIMITS, "time between SIGTERM and SIGKILL", default="5s"),
     Option("nofile", COUNT, "N", LIMITS, "open descriptors of each process", default="1024"),
+    Option("open-files", COUNT, "N", LIMITS, "open descriptors of the whole jail, shared out evenly: each "
+           "of as many processes as --pids allows has a part, and 253 put aside for messages",
+           default="no limit"),
     Option("file-size", SIZE, "SIZE", LIMITS, "the largest file that can be written", default="1G"),
     Option("tmp-size", SIZE, "SIZE", LIMITS, "room in each writable folder in memory, /tmp among them",
            default="256M"),

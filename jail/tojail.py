@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BINDS = {  # option: (writable, optional)
     "bind": (True, False), "ro-bind": (False, False), "bind-try": (True, True), "ro-bind-try": (False, True)}
 WITHOUT = {"no-proc": "proc", "no-tmp": "tmp", "no-shm": "shm", "no-etc": "etc", "no-landlock": "landlock"}
-LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "cpus", "cpuset", "nofile", "cpu-time",
-                    "timeout", "idle-timeout", "max-output", "max-stdout", "max-stderr", "grace",
+LIMITS = frozenset(("memory", "file-size", "tmp-size", "pids", "cpus", "cpuset", "nofile", "open-files",
+                    "cpu-time", "timeout", "idle-timeout", "max-output", "max-stdout", "max-stderr", "grace",
                     "io-weight"))
 WORDS = {"hostname": "hostname", "cwd": "cwd", "net": "network"}
 

@@ -45,6 +45,7 @@ RULES: dict[str, tuple[Parser, float, bool]] = {
     "max_stdout": (parse_size, 0, True),
     "max_stderr": (parse_size, 0, True),
     "nofile": (parse_count, 0, True),
+    "open_files": (parse_count, 1, True),
     "file_size": (parse_size, 0, True),
     "tmp_size": (parse_size, 1, True),
     "tmp_inodes": (parse_count, 1, True),
@@ -120,7 +121,18 @@ class Limits:
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL."""
     nofile: int | None = None
-    """Open descriptors of each process. Not held over the whole jail."""
+    """Open descriptors of each process. Over the whole jail `open_files` holds them."""
+    open_files: int | None = None
+    """Open descriptors of all processes together, those in messages of unix(7) that nobody has received yet
+    included. None: no limit but processes times `nofile`. The kernel counts no such thing: the number is
+    shared out beforehand and evenly. With p processes (`pids`, or one more, so that its cgroup is what is
+    hit) 253 are put aside for each, which is what a message of its holds, and of the rest each may have a
+    (p + 1)th part, the last one being for messages that wait. That, or 1024 if it is less, becomes `nofile`;
+    one that is asked for besides must not be more. So a process alone never gets near the number, and it is
+    refused where there is no limit on processes, or where less than 16 would be left to each. Not held:
+    files that are open without a descriptor, by a memory map, by a call that waits for them, as a fixed
+    file of io_uring, which the default policy refuses; nor a table of descriptors in the moment in which a
+    thread takes a copy of its own. Those are memory."""
     file_size: int | None = None
     """Bytes of each file that is written, pipes and terminals excepted. Not held over all files together."""
     tmp_size: int | None = None
