@@ -80,16 +80,17 @@ class Feed:
 
 
 def exchange(
-    pidfd: int,
+    ended: Sequence[int],
     feed: Feed | None,
     captures: Sequence[Capture],
     deadline: float | None,
     kill: Callable[[], None],
 ) -> bool:
-    """Write and read until the jail has ended; False if the deadline (time.monotonic) came first. A capture
-    that is exceeded kills the jail."""
+    """Write and read until the jail has ended, as one of `ended` tells; False if the deadline
+    (time.monotonic) came first. A capture that is exceeded kills the jail."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    for descriptor in ended:
+        poll.register(descriptor, select.POLLIN)
     acts: dict[int, Callable[[], bool]] = {}
     for capture in captures:
         if not capture.done:
@@ -103,7 +104,7 @@ def exchange(
             None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000))
         )
         for descriptor, _ in ready:
-            if descriptor == pidfd:
+            if descriptor in ended:
                 for capture in captures:
                     capture.drain()
                 return True

@@ -26,6 +26,7 @@ class Further:
     def __init__(self, jail: Running, connection: socket.socket) -> None:
         self.pid = jail.pid
         self.pidfd = connection.fileno()  # nothing comes on it but the end
+        self.ended: tuple[int, ...] = (self.pidfd,)
         self._jail = jail
         self._connection = connection
 

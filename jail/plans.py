@@ -29,6 +29,10 @@ class Kept:
     facts: tuple[Depends, ...]
     cgroups: bytes
 
+    def holds(self) -> bool:
+        """Whether the same would be made now."""
+        return all(map(_is_still, self.facts)) and _own_cgroups() == self.cgroups
+
 
 _kept: dict[object, Kept] = {}
 
@@ -38,17 +42,30 @@ def plan_text(jail: Jail) -> bytes:
 
     Raises SpecError or UnsupportedError.
     """
-    key = (jail, os.geteuid(), os.getegid(), *os.getgroups())
+    key = _key(jail)
     kept = _kept.get(key)
-    if kept is not None and _holds(kept):
-        return kept.text
+    return kept.text if kept is not None and kept.holds() else _made(jail, key).text
+
+
+def likely_plan(jail: Jail) -> Kept:
+    """The last such plan, for who goes on with it while he looks whether it still holds; else one that is
+    made. Raises SpecError or UnsupportedError."""
+    key = _key(jail)
+    return _kept.get(key) or _made(jail, key)
+
+
+def _key(jail: Jail) -> object:
+    return jail, os.geteuid(), os.getegid(), *os.getgroups()
+
+
+def _made(jail: Jail, key: object) -> Kept:
     made, lasts = _make(jail)
     if lasts:
         _kept.pop(key, None)
         _kept[key] = made
         for oldest in list(_kept)[:-MOST]:
             _kept.pop(oldest, None)  # another thread may have been faster
-    return made.text
+    return made
 
 
 def awaiting_begin(plan: bytes) -> bytes:
@@ -73,10 +90,6 @@ def _make(jail: Jail) -> tuple[Kept, bool]:
     sources.add_schedulers(jail)
     plan = lasting(build_plan(jail, (), host, program=program))
     return Kept(plan.to_bytes(), (*host.facts, *sources.facts), cgroups), sources.settled
-
-
-def _holds(kept: Kept) -> bool:
-    return all(map(_is_still, kept.facts)) and _own_cgroups() == kept.cgroups
 
 
 def _is_still(known: Depends) -> bool:

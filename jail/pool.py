@@ -13,7 +13,7 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.options import Run, RunAsync, Start, StartAsync
 from jail.outcome import Outcome
-from jail.plans import plan_text
+from jail.plans import likely_plan, plan_text
 from jail.process import Process, run, start
 from jail.runners import Runner
 from jail.spec import Jail
@@ -127,27 +127,29 @@ class _Plain:
         self._jail, self._size = jail, size
         self.ready = 0
         self._kept: tuple[int, bytes] | None = None
-        self._keep()
+        self._keep(plan_text(jail))
 
     def wait_ready(self, timeout: float | None) -> bool:
         self._kept = None
-        self._keep()
+        self._keep(plan_text(self._jail))
         return self.ready >= self._size
 
     def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         """See started.Place."""
-        self._keep()
+        begun = begin_new(self._jail, wanted)
+        with contextlib.suppress(LaunchError):  # the next start meets it too
+            self._keep(likely_plan(self._jail).text)
         yield from ()
-        return begin_new(self._jail, wanted)
+        return begun
 
     def close(self) -> None:
         if self._kept is not None and self._kept[0] == os.getpid():
             with contextlib.suppress(LaunchError):
                 spawn.launcher.keep(self._kept[1], None)
 
-    def _keep(self) -> None:
-        """Have them kept for the plan as it is now. A forked child has a jailer of its own."""
-        now = os.getpid(), plan_text(self._jail)
+    def _keep(self, plan: bytes) -> None:
+        """Have them kept for this plan. A forked child has a jailer of its own."""
+        now = os.getpid(), plan
         if now != self._kept:
             self.close()
             self.ready = spawn.launcher.keep(now[1], self._size)

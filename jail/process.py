@@ -156,7 +156,7 @@ class Process(Started):
             raise SpecError("the input was given to the first call already", "input")
         feed, captures = self._exchange
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not exchange(self.pidfd, feed, tuple(captures.values()), deadline, self.kill):
+        if not exchange(self._running.ended, feed, tuple(captures.values()), deadline, self.kill):
             found = [self._decoded(captures.get(number)) for number in (1, 2)]
             raise TimeoutExpired(self.args, cast(float, timeout), *found)
         self._collect(exceeded=any(capture.exceeded for capture in captures.values()))

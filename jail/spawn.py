@@ -11,7 +11,9 @@ What ties a run and its caller together are a file in memory, a socket and two p
 - the pidfd of the caller tells serving jailer and supervisors that the calling *process* has ended, however
   that came about. The end of the thread that started the jail is nothing, and a forked child that holds
   copies of the sockets keeps nothing alive;
-- the pidfd of the supervisor tells the caller that all of the jail has ended.
+- the pidfd of the supervisor tells the caller that all of the jail has ended. What is left of it when the
+  outcome is there, init that ends and the namespaces that go with it, takes as long as the rest of a start;
+  so the end of the socket tells that already. (Only: a forked child may hold the other side open.)
 
 The serving jailer is no child of this process, whose wait(2) never meets it. It starts with the first jail,
 anew in a forked child, when it has ended, and when something has changed that jails take over from their
@@ -20,6 +22,7 @@ caller (`surroundings`).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -28,7 +31,7 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from jail.errors import LaunchError
@@ -56,6 +59,8 @@ class Running(Protocol):
     pid: int
     pidfd: int
     """Readable when all of the jail, and its supervisor, has ended."""
+    ended: tuple[int, ...]
+    """One of them is readable when there is an outcome, which is a little earlier."""
 
     def send_signal(self, number: int) -> None:
         """Pass on one of PASSED_ON."""
@@ -67,7 +72,7 @@ class Running(Protocol):
         """A connection for requests. Raises ProcessLookupError where the jail has ended."""
 
     def finish(self) -> bytes:
-        """What was reported, once `pidfd` is readable."""
+        """What was reported, once one of `ended` is readable."""
 
     def close(self) -> None:
         """Let go of what this process holds of it; a jail that still runs is killed."""
@@ -76,6 +81,10 @@ class Running(Protocol):
 TRIES = 3
 RUN, KEEP, AS_EVER = 0, 1, 0xFFFFFFFF  # jail/jailer/request.h
 HEAD, ANSWER = struct.Struct("=7I"), struct.Struct("=2i")
+
+
+class OutdatedError(Exception):
+    """The plan is not what would be made now; nothing was started."""
 
 
 class Serving:
@@ -94,22 +103,25 @@ class Serving:
         words: Sequence[str | bytes],
         descriptors: Mapping[int, int],
         variables: Mapping[str, str],
+        holds: Callable[[], bool] = lambda: True,
     ) -> Running:
         """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
         of 0, 1 and 2 the caller's own where they are left out. `variables`: what it has besides the plan's.
-        Raises LaunchError."""
+        `holds`: whether the plan is still the right one; it is asked while the start is being prepared.
+        Raises LaunchError, and OutdatedError where the plan is not."""
         given = _own_streams(descriptors) | dict(descriptors)
         command = [os.fsencode(word) for word in words]
         own = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
         names = (*_passed_on(plan), b"XDG_RUNTIME_DIR")  # the latter for the run's entry there
-        passed = [name + b"=" + os.environb[name] for name in names if name in os.environb]
+        values = [(name, os.environb.get(name)) for name in names]
+        passed = [name + b"=" + value for name, value in values if value is not None]
         text = b"".join(part + b"\0" for part in (*command, *own, *passed))
         head = HEAD.pack(RUN, len(command), len(own), len(passed), len(text), AS_EVER, len(given))
         head += struct.pack(f"={len(given)}i", *given)
         try:
             outcome = os.memfd_create("pyjail-outcome")
             try:
-                pid, pidfd, life = self._asked(head, text + plan, (outcome, *given.values()))
+                pid, pidfd, life = self._asked(head, text + plan, (outcome, *given.values()), holds)
                 if pidfd < 0:  # there was no room for it here
                     life.close()
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -146,24 +158,30 @@ class Serving:
         with self._lock:
             self._replace(None)
 
-    def _asked(self, head: bytes, text: bytes, more: tuple[int, ...]) -> tuple[int, int, socket.socket]:
+    def _asked(
+        self, head: bytes, text: bytes, more: tuple[int, ...], holds: Callable[[], bool] | None = None
+    ) -> tuple[int, int, socket.socket]:
         """The number and the descriptor (-1 for none) that the answer holds, and the socket on which it came.
 
-        A jailer that ends before it has answered has done nothing yet: whoever answers begins after that.
+        What needs a confirmation (`holds`) is first asked of the jailer that there is, which prepares it
+        while we look at our surroundings and at the plan. A jailer that ends before it has answered has done
+        nothing yet: whoever answers begins after that.
         """
         memory = _memory(text + b"\0")
         try:
-            for _ in range(TRIES):
+            for number in range(TRIES):
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 try:
                     with theirs:
-                        self._ask(head, (memory, theirs.fileno(), *more))
-                    answer, found = _received(ours)
-                    if answer:
-                        number, error = ANSWER.unpack(answer)
-                        if error:
-                            raise OSError(error, os.strerror(error))
-                        return number, found[0] if found else -1, ours
+                        descriptors = memory, theirs.fileno(), *more
+                        expected = self._ask(head, descriptors, looking=holds is None or number > 0)
+                    if holds is None or self._confirmed(ours, expected, holds):
+                        answer, found = _received(ours)
+                        if answer:
+                            number, error = ANSWER.unpack(answer)
+                            if error:
+                                raise OSError(error, os.strerror(error))
+                            return number, found[0] if found else -1, ours
                 except ConnectionError:
                     pass
                 except BaseException:
@@ -174,20 +192,36 @@ class Serving:
             os.close(memory)
         raise LaunchError("the serving jailer ended before it had started the jail", "jailer", object=JAILER)
 
-    def _ask(self, head: bytes, descriptors: tuple[int, ...]) -> None:
-        now = surroundings()
+    def _ask(self, head: bytes, descriptors: tuple[int, ...], looking: bool) -> object:
+        """The surroundings that the jailer has which was asked; `looking`: they are ours."""
         with self._lock:
-            if self._server is None or self._surroundings != now:
-                server = Server()
-                self._replace(server)
-                self._surroundings = now
-                self._remind(server)
+            if looking or self._server is None:
+                self._look()
             assert self._server is not None
             try:
                 self._server.ask(head, descriptors)
             except ConnectionError:
                 self._replace(None)
                 raise
+            return None if looking else self._surroundings
+
+    def _look(self) -> None:
+        now = surroundings()
+        if self._server is None or self._surroundings != now:
+            server = Server()
+            self._replace(server)
+            self._surroundings = now
+            self._remind(server)
+
+    def _confirmed(self, ours: socket.socket, expected: object, holds: Callable[[], bool]) -> bool:
+        """Have the jail begin, or not. Raises OutdatedError."""
+        if expected is not None and surroundings() != expected:
+            return False
+        if not holds():
+            raise OutdatedError("something has changed that the plan was made from")
+        with contextlib.suppress(ConnectionError):  # then there is another answer
+            ours.send(b"y", socket.MSG_NOSIGNAL)
+        return True
 
     def _remind(self, server: Server) -> None:
         """Have another one keep what the last did; nobody waits for it."""
@@ -219,6 +253,7 @@ class _Run:
     def __init__(self, pid: int, pidfd: int, control: socket.socket, outcome: int) -> None:
         self.pid = pid
         self.pidfd = pidfd
+        self.ended: tuple[int, ...] = control.fileno(), pidfd
         self._control = control
         self._outcome = outcome
 
@@ -256,7 +291,12 @@ def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
     """An answer and its descriptor, which no other child of this process gets: socket.recv_fds of Python 3.11
     does not pass its flags on."""
     size = socket.CMSG_LEN(struct.calcsize("=i"))
-    answer, given, _, _ = connection.recvmsg(ANSWER.size, size, socket.MSG_CMSG_CLOEXEC)
+    for _ in range(2):
+        try:
+            answer, given, _, _ = connection.recvmsg(ANSWER.size, size, socket.MSG_CMSG_CLOEXEC)
+            break
+        except ConnectionResetError:  # told before what was said, and once
+            answer, given = b"", []
     return answer, [struct.unpack_from("=i", data)[0] for _, _, data in given]
 
 

@@ -16,7 +16,7 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
-from jail.plans import awaiting_begin, plan_text
+from jail.plans import awaiting_begin, likely_plan, plan_text
 from jail.requests import ask
 from jail.spec import Jail, check_env
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
@@ -54,7 +54,8 @@ class Started:
 
     @property
     def pidfd(self) -> int:
-        """Readable when the jail has ended, for poll(2) and event loops; -1 when this process is closed."""
+        """Readable when the jail has ended, for poll(2) and event loops; -1 when this process is closed.
+        `wait` and the like return a moment earlier, when only its init and its supervisor are left to end."""
         return self._running.pidfd
 
     @property
@@ -108,14 +109,15 @@ class Started:
         """Whether it has ended in time."""
         if self._outcome is None:
             poll = select.poll()
-            poll.register(self.pidfd, select.POLLIN)
+            for descriptor in self._running.ended:
+                poll.register(descriptor, select.POLLIN)
             if not poll.poll(None if timeout is None else max(0, timeout * 1000)):
                 return False
             self._collect()
         return True
 
     def _collect(self, exceeded: bool = False) -> None:
-        """Read what became of it, once: `pidfd` is readable."""
+        """Read what became of it, once it has ended."""
         if os.getpid() != self._owner:
             raise ChildProcessError(f"only process {self._owner}, which started the jail, can wait for it")
         with self._lock:
@@ -195,10 +197,15 @@ def begin_new(jail: Jail, wanted: Wanted, *, ahead: bool = False) -> Begun:
     if len(more) > len(jail.pass_fds):
         jail = dataclasses.replace(jail, pass_fds=tuple(more))
     check_env(tuple(wanted.env.items()))
-    plan = awaiting_begin(plan_text(jail)) if ahead else plan_text(jail)
+    form = awaiting_begin if ahead else bytes
+    plan = likely_plan(jail)
     ends = Ends(*wanted.streams)
+    what = wanted.argv, ends.theirs | more, wanted.env
     try:
-        running = spawn.launcher.start(plan, wanted.argv, ends.theirs | more, wanted.env)
+        try:
+            running = spawn.launcher.start(form(plan.text), *what, plan.holds)
+        except spawn.OutdatedError:
+            running = spawn.launcher.start(form(plan_text(jail)), *what)
     except BaseException:
         ends.close_all()
         raise

@@ -41,6 +41,14 @@ static long wait_for_one(int *status, int flags)
     return pid;
 }
 
+static void add_usage(struct parcel *p, int whose)
+{
+    struct rusage usage = {0};
+    SYS(__NR_getrusage, whose, &usage);
+    p->user_us += microseconds(&usage.ru_utime);
+    p->system_us += microseconds(&usage.ru_stime);
+}
+
 __attribute__((noreturn)) static void finish(int wait_status)
 {
     struct parcel farewell = {.kind = PARCEL_FAREWELL, .wait_status = wait_status};
@@ -52,6 +60,8 @@ __attribute__((noreturn)) static void finish(int wait_status)
     while (wait_for_one(&wait_status, 0) > 0)
         ;
     farewell.kind = PARCEL_GONE;
+    add_usage(&farewell, RUSAGE_CHILDREN);
+    add_usage(&farewell, RUSAGE_SELF);
     sys_write(INIT_CONTROL, &farewell, sizeof farewell);
     sys_exit(0);
 }

@@ -14,8 +14,11 @@ static unsigned peer_count;
 
 void peers_open(const struct run *run)
 {
-    if (run->plan->control_fd >= 0)
-        peers[peer_count++] = (struct peer){.fd = run->plan->control_fd, .caller = true};
+    int control = run->plan->control_fd;
+    /* By a copy: who has ended it is told the end of the jail there all the same (run.c), and not before. */
+    long copy = control < 0 ? control : SYS(__NR_fcntl, control, F_DUPFD_CLOEXEC, 3);
+    if (control >= 0)
+        peers[peer_count++] = (struct peer){.fd = copy < 0 ? control : (int)copy, .caller = true};
     if (run->plan->life_fd >= 0)
         peers[peer_count++] = (struct peer){.fd = run->plan->life_fd, .caller = true, .silent = true};
 }

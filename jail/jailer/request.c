@@ -1,6 +1,7 @@
 #include "request.h"
 #include "text.h"
 #include <linux/mman.h>
+#include <linux/poll.h>
 
 #define PROT_RW 3
 
@@ -122,6 +123,14 @@ long request_place(struct asked *a, int *const *own, unsigned count)
     for (unsigned i = 0; i < head->given && done >= 0; i++)
         done = SYS(__NR_dup3, a->fd[ASKED_GIVEN + i], head->number[i], 0);
     return done;
+}
+
+bool request_confirmed(const struct asked *a, int caller)
+{
+    struct pollfd wait[] = {{.fd = a->fd[ASKED_LIFE], .events = POLLIN}, {.fd = caller, .events = POLLIN}};
+    char word;
+    SYS(__NR_ppoll, wait, COUNT(wait), 0, 0, 8);
+    return !wait[1].revents && sys_read(a->fd[ASKED_LIFE], &word, 1) == 1;
 }
 
 bool request_answer(int life, int error)

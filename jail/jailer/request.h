@@ -50,6 +50,10 @@ bool request_command(const struct request *head, char *text, struct command *c);
 /* Move what is the payload's to its numbers, the others, and our own, out of the way. */
 long request_place(struct asked *a, int *const *own, unsigned count);
 
+/* Wait for the caller's word that the run may begin: nothing that it took for granted has changed. False if it has, or
+ * the caller has ended. */
+bool request_confirmed(const struct asked *a, int caller);
+
 bool request_answer(int life, int error); /* 0: we are the run; false if nobody could be told so */
 
 /* serve.c */

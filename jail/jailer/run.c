@@ -6,6 +6,9 @@
 #include <linux/poll.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
+#include <linux/wait.h>
+
+#define STOP_WRITING 1 /* SHUT_WR */
 
 bool failed(struct failure *f, enum step step, unsigned line, long error)
 {
@@ -26,6 +29,13 @@ bool begin_signals(struct run *run, struct failure *f)
     return true;
 }
 
+void bury(struct run *run, struct rusage *usage)
+{
+    if (run->pid > 0)
+        SYS(__NR_wait4, run->pid, 0, __WALL, usage);
+    run->pid = 0;
+}
+
 /* The start failed on our side. If the jail's side had failed first, ours was only the consequence; what it tells when
  * we leave is the consequence of that. */
 void call_off(struct run *run, struct failure *f)
@@ -37,7 +47,7 @@ void call_off(struct run *run, struct failure *f)
         return;
     SYS(__NR_ppoll, &told, 1, &now, 0, 8);
     sys_close(run->control[0]); /* the waiting child sees the end and goes */
-    SYS(__NR_wait4, run->pid, 0, 0x40000000 /* __WALL */, 0);
+    bury(run, NULL);
     if ((told.revents & POLLIN) && sys_read(run->errors[0], &first, sizeof first) == sizeof first &&
         first.step < STEP_COUNT)
         *f = first;
@@ -88,6 +98,8 @@ int conclude(struct run *run, struct verdict *v)
     relay_end();
     terminal_restore(); /* before anything is told there */
     cgroups_read(run, v);
+    if (cgroups_birthplace(run) >= 0)
+        bury(run, NULL); /* init was born there */
     cgroups_remove(run, false);
     ids_release(run);
     tell(run, v);
@@ -97,8 +109,11 @@ int conclude(struct run *run, struct verdict *v)
     if (written < 0 && v->failure.step != STEP_OUTCOME) {
         struct failure lost = {.step = STEP_OUTCOME, .error = (int32_t)-written, .number = (uint32_t)run->outcome};
         report(run->plan, &lost, "");
-        return 125;
+        status = 125;
     }
+    if (run->plan->control_fd >= 0) /* that is all; who waits for it need not wait for init */
+        SYS(__NR_shutdown, run->plan->control_fd, STOP_WRITING);
+    bury(run, NULL); /* nothing of the run outlives us */
     return status;
 }
 

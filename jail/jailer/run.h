@@ -170,6 +170,8 @@ struct verdict no_verdict(void);
 bool begin_signals(struct run *run, struct failure *f);
 void call_off(struct run *run, struct failure *f); /* what was launched, as far as it was */
 int conclude(struct run *run, struct verdict *v);  /* the exit status */
+struct rusage;
+void bury(struct run *run, struct rusage *usage);  /* wait for init's end, once */
 
 /* descriptors.c */
 int descriptors_sound(void);                                    /* 0, 1, 2 exist; 0 or -errno */

@@ -24,7 +24,8 @@ __attribute__((noreturn)) static void run(struct asked *a)
     int caller = server.caller, small = server.small, *const own[] = {&caller, &small};
     long size = request_map(a, &text);
     bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, own, COUNT(own)) >= 0;
-    if (!request_answer(a->fd[ASKED_LIFE], good ? 0 : size < 0 ? (int)-size : EBADMSG))
+    if ((good && !request_confirmed(a, caller)) ||
+        !request_answer(a->fd[ASKED_LIFE], good ? 0 : size < 0 ? (int)-size : EBADMSG))
         sys_exit(125);
     if (!plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &error))
         sys_exit(complain_of_plan("plan", &error));

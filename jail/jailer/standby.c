@@ -209,21 +209,6 @@ static bool let_go(const struct run *run, struct asked *a, struct failure *f)
     return let_go_of_streams(run, f);
 }
 
-/* The payload first: it is what is waited for. A caller that has gone and hears no answer is seen to have. */
-static int run_it(struct run *run, struct asked *a)
-{
-    struct verdict verdict = no_verdict();
-    bool runs = take_over(run, a, &verdict.failure) && hand_over(run, a, &verdict.failure);
-    request_answer(a->fd[ASKED_LIFE], 0);
-    sys_close(standby.channel);
-    sys_close(standby.mounts);
-    if (runs && let_go(run, a, &verdict.failure))
-        supervise(run, &verdict);
-    else
-        call_off(run, &verdict.failure);
-    return conclude(run, &verdict);
-}
-
 /* What we have been asked for meanwhile is for another. */
 static int leave(struct run *run)
 {
@@ -235,6 +220,24 @@ static int leave(struct run *run)
     cgroups_remove(run, false);
     ids_release(run);
     return 0;
+}
+
+/* The payload first: it is what is waited for. A caller that has gone and hears no answer is seen to have. */
+static int run_it(struct run *run, struct asked *a)
+{
+    struct verdict verdict = no_verdict();
+    bool runs = take_over(run, a, &verdict.failure);
+    if (!request_confirmed(a, standby.caller))
+        return leave(run);
+    runs = runs && hand_over(run, a, &verdict.failure);
+    request_answer(a->fd[ASKED_LIFE], 0);
+    sys_close(standby.channel);
+    sys_close(standby.mounts);
+    if (runs && let_go(run, a, &verdict.failure))
+        supervise(run, &verdict);
+    else
+        call_off(run, &verdict.failure);
+    return conclude(run, &verdict);
 }
 
 /* Whatever fails, nobody is told: a run that needs a jail then makes its own and fails the same way, or does not. */

@@ -7,7 +7,6 @@
 #include <linux/signalfd.h>
 #include <linux/socket.h>
 #include <linux/time_types.h>
-#include <linux/wait.h>
 
 #define LAST_WORDS_US 1000000 /* between an end by force and ours: to report, to pass on the rest of the output */
 #define REGISTER_AFTER_US 100000 /* of those that end before, nobody would learn */
@@ -221,6 +220,9 @@ static void hear_init(struct watch *w)
             event_exited(w->run, said.wait_status);
             wake_jail(w); /* the others are to end with it */
         } else if (said.kind == PARCEL_GONE) { /* while init and the namespaces come to their end */
+            w->gone = true;
+            w->verdict->user_us = said.user_us;
+            w->verdict->system_us = said.system_us;
             cgroups_read(w->run, w->verdict);
             cgroups_remove(w->run, true);
             if (w->verdict->oom_kills > 0)
@@ -255,20 +257,28 @@ static void hear_call(struct watch *w, int events)
     w->speechless = !(events & POLLIN) && events & POLLHUP;
 }
 
-/* Everything of the jail is gone: collect what init said, what failed, what it all used. */
+/* Init did not live to tell what they all used. */
+static void count_time(struct watch *w)
+{
+    struct rusage usage = {0};
+    bury(w->run, &usage);
+    if (w->verdict->cpu_counted)
+        return;
+    w->verdict->user_us = microseconds(&usage.ru_utime);
+    w->verdict->system_us = microseconds(&usage.ru_stime);
+}
+
+/* Nobody of the jail is left, or init alone, whose end takes a while: collect what init said, what failed, what they
+ * used. */
 static void collect(struct watch *w)
 {
     struct run *run = w->run;
     struct verdict *v = w->verdict;
-    struct rusage usage = {0};
     struct failure failure;
-    SYS(__NR_wait4, run->pid, 0, __WALL, &usage);
     hear_init(w);
+    if (!w->gone)
+        count_time(w);
     scratch_read(v);
-    if (!v->cpu_counted) {
-        v->user_us = microseconds(&usage.ru_utime);
-        v->system_us = microseconds(&usage.ru_stime);
-    }
     if (v->killed_by_policy && v->wait_status == SIGKILL)
         v->wait_status = SIGSYS; /* as the policy has it, and the kernel without an audit */
     /* The first record counts: a later one is only its consequence. */
@@ -369,7 +379,7 @@ void supervise(struct run *run, struct verdict *v)
         }
         if (wait[ON_CONTROL].revents) /* after that: what it says may be the end */
             hear_init(&w);
-        if (wait[ON_INIT].revents) {
+        if (wait[ON_INIT].revents || (w.gone && !w.ended)) {
             w.ended = true;
             wait[ON_INIT].fd = -1;
             pty_leave();

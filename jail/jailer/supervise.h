@@ -20,7 +20,8 @@ struct watch {
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     int64_t stragglers_at; /* init was killed and has not ended by then */
     int oom_event, oom_looks;
-    bool ended;   /* init, and so all of the jail */
+    bool gone;    /* all but init, which is about to end */
+    bool ended;   /* the jail: init has, or all others */
     bool silent;  /* init has closed its end */
     bool speechless; /* nobody is left who could make a call */
     bool started; /* the payload runs, or never will */

@@ -190,6 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     sys_close(run.control[0]);
     sys_close(run.control[1]);
+    sys_close(pair[1]); /* the run's, whose copy the peers had */
     struct pollfd none[MAX_PEERS];
     if (peers_watch(none, true) || state.killed != 1)
         abort();

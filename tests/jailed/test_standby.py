@@ -20,7 +20,7 @@ from support.serving import SERVING
 def test_a_plan_that_is_used_again_gets_one(scripts: Scripts) -> None:
     found = scripts.answer(SERVING + """
 server = serving()  # the first use
-jail.run(["/bin/true"])
+serving()
 while not children(server):
     os.sched_yield()
 first = run_ahead(["/bin/sh", "-c", "exit 3"])
@@ -46,7 +46,7 @@ answer(counts=counts)
 def test_an_unused_one_goes_away(scripts: Scripts) -> None:
     assert scripts.answer(SERVING + """
 server = serving()
-jail.run(["/bin/true"])
+serving()
 while not children(server):
     os.sched_yield()
 (pid,) = children(server)

@@ -13,7 +13,10 @@ def children(pid):
 
 def serving(box=Jail()):
     with jail.start(["/bin/cat"], stdin=PIPE, jail=box) as process:
-        return server_of(process)
+        server = server_of(process)
+        process.stdin.close()
+        assert has_ended(process.pidfd)  # also its supervisor, which is a child of the jailer
+        return server
 
 def keep(count, box=Jail()):
     return spawn.launcher.keep(plan_text(box), count)
@@ -23,6 +26,7 @@ def run_ahead(words, box=Jail(), **options):
     standing = children(server)
     with jail.start(words, jail=box, **options) as process:
         streams = process.communicate() if PIPE in options.values() else None
+        assert has_ended(process.pidfd)
         return process.wait(), process.pid in standing, streams
 
 def ended(pid):

@@ -92,14 +92,14 @@ def test_the_end_of_the_jail_ends_the_exchange_though_a_pipe_is_open(ends: Any) 
     capture = Capture(out, 100)
     os.write(writer, b"left")
     os.close(jail_end)
-    assert exchange(ended, None, [capture], None, lambda: None)
+    assert exchange((ended,), None, [capture], None, lambda: None)
     assert capture.data == b"left"
 
 
 def test_a_deadline_ends_it_too(ends: Any) -> None:
     (out, _), (ended, _) = ends
     capture = Capture(out, 100)
-    assert not exchange(ended, None, [capture], 0.0, lambda: None)
+    assert not exchange((ended,), None, [capture], 0.0, lambda: None)
     assert not capture.done
 
 
@@ -107,7 +107,7 @@ def test_too_much_kills(ends: Any) -> None:
     (out, writer), (ended, jail_end) = ends
     os.write(writer, b"12345")
     kill: Callable[[], None] = lambda: os.close(jail_end)  # noqa: E731
-    assert exchange(ended, None, [Capture(out, 4)], None, kill)
+    assert exchange((ended,), None, [Capture(out, 4)], None, kill)
 
 
 def test_nobody_who_reads_is_no_error(ends: Any) -> None:
