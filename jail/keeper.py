@@ -109,6 +109,8 @@ class Keeper(Generic[T]):
 
     def wait_full(self, timeout: float | None = None) -> bool:
         """Start what is missing and wait until all are ready; False after `timeout` seconds."""
+        if len(self._ready) >= self._size:
+            return True
         self.refill()
         with self._changed:
             return self._changed.wait_for(lambda: self._closed or len(self._ready) >= self._size, timeout)

@@ -1,9 +1,9 @@
 """`Standby`: a jail in which a runner waits for its one job, seen from outside.
 
 All that the runner says it says before anything of the job runs: first that it is ready, or why it never will
-be; when it has the job, that it has taken it (`a`), or that a file which it has imported may have changed
-since (`s`); then it closes its end. Nothing is read after that. How the job ended is what the supervisor
-says.
+be; when it has the job and the word that it may begin, that it has taken it (`a`), or that a file which it
+has imported may have changed since (`s`); then it closes its end. Nothing is read after that. How the job
+ended is what the supervisor says.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from jail.streams import Stream
 WARM_UP = 30.0
 """Seconds that a runner has to become ready."""
 MOST_TOLD = 4096
+CONFIRMED = b"y"
 PIECE = 1 << 16
 
 
@@ -69,7 +70,8 @@ class Standby:
     ) -> None:
         self.runner, self.key = runner, key
         self.deadline = time.monotonic() + WARM_UP
-        self._ready = self._woken = self._asked = False
+        self._ready = self._offered = self._asked = False
+        self._unsent, self._rights = memoryview(b""), array("i")
         self._clocks: socket.socket | None = None
         given = dict(descriptors or {})
         number = next(n for n in range(3, 4 + len(given) + len(jail.pass_fds))
@@ -119,13 +121,25 @@ class Standby:
         except ProcessLookupError:
             raise self._never("has ended") from None
 
-    def wake(self) -> None:
-        """Tell it that a job will come: it looks after its files meanwhile. That it has ended is seen
-        later."""
-        self._woken = True
+    def offer(self, job: Job, descriptors: Mapping[int, int]) -> None:
+        """Show it the job, which it gets ready for while we look whether it is to have it. The descriptors
+        must stay open until `taking` has come to its end. That it has ended is seen later."""
+        self._offered = True
+        self._unsent = memoryview(job.message(tuple(descriptors)))
+        self._rights = array("i", descriptors.values())
         with contextlib.suppress(ConnectionError):
-            self._channel.send(b"w")
-        self._begin()
+            self._send()
+
+    def _send(self) -> bool:
+        """Send on; False where it has to read first. Raises ConnectionError."""
+        while self._unsent:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self._rights)] if self._rights else []
+            try:
+                sent = self._channel.sendmsg([self._unsent[:PIECE]], rights)
+            except BlockingIOError:
+                return False
+            self._unsent, self._rights = self._unsent[sent:], array("i")
+        return True
 
     def _begin(self) -> None:
         """Ask for the start of its clocks, once. Not before it is ready: its own start is not the job's
@@ -137,11 +151,11 @@ class Standby:
     def taking(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
         """Hand the job over. Raises LaunchError, and nothing of the job was begun; then this is closed."""
         try:
-            if not self._woken:
-                self.wake()
+            if not self._offered:
+                self.offer(job, descriptors)
             yield from self.becoming_ready()
             self._begin()
-            yield from self.giving(job, descriptors)
+            yield from self.giving()
             yield from self._begun()
         except BaseException:
             self.drop()
@@ -180,29 +194,21 @@ class Standby:
             raise became
         raise self._never(f"ended before it was ready: {became.describe()}")
 
-    def giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, None]:
-        """Hand over the job. Raises LaunchError where nothing of it was begun: the runner has ended, or, as
+    def giving(self) -> Generator[Wait, None, None]:
+        """Have it do the job. Raises LaunchError where nothing of it was begun: the runner has ended, or, as
         StaleError, its files have changed."""
-        said = b"" if select_now(self.pidfd) else (yield from self._giving(job, descriptors))
+        said = b"" if select_now(self.pidfd) else (yield from self._giving())
         if said == b"s":
             raise self._never("read files that have changed since; start it again when they stay", StaleError)
         if said != b"a":
             raise self._never("did not take its job")
 
-    def _giving(self, job: Job, descriptors: Mapping[int, int]) -> Generator[Wait, None, bytes]:
-        message = memoryview(job.message(tuple(descriptors)))
-        ancillary = []
-        if descriptors:
-            rights = array("i", descriptors.values())
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+    def _giving(self) -> Generator[Wait, None, bytes]:
         try:
-            while message:
-                try:
-                    sent = self._channel.sendmsg([message[:PIECE]], ancillary)
-                except BlockingIOError:
+            for last in b"", CONFIRMED:
+                self._unsent = memoryview(last or self._unsent)
+                while not self._send():
                     yield self._channel.fileno(), select.POLLOUT, time.monotonic() + WARM_UP
-                    continue
-                message, ancillary = message[sent:], []
             while True:
                 try:
                     return self._channel.recv(1)

@@ -31,6 +31,7 @@ class Ends:
     def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
         self.ours: dict[int, int] = {}
         self.opened: list[int] = []
+        self._null = -1
         if stderr == STDOUT and stdout is None:
             stdout = 1
         # Before anything is opened: that could get the number of what is closed.
@@ -52,8 +53,10 @@ class Ends:
             self.opened.append(theirs)
             return theirs
         if known == DEVNULL:
-            self.opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-            return self.opened[-1]
+            if self._null < 0:
+                self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                self.opened.append(self._null)
+            return self._null
         return known
 
     def close_theirs(self) -> None:

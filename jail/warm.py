@@ -72,35 +72,34 @@ class Warm:
 
     def _beginning(self, wanted: Wanted, job: Job) -> Generator[Wait, None, Begun]:
         more = all_passed(self._jail, wanted)
-        first = self._keeper.take() if _suits(self._receives, wanted, more) else None
-        if first is not None:
-            first.wake()
-        key = self._key_or_drop(first)
-        if first is not None and not first.fits(key):
-            first.drop()
-            first = None
         if not _suits(self._receives, wanted, more):
             standby = Standby(self._runner, self._jail, wanted.streams, more)
             yield from standby.taking(job, {})
             return standby.running, standby.ends
         if not self._receives:
-            standby = yield from self._taking(first, key, job, {})
+            standby = yield from self._taking(job, {})
             if wanted.streams[0] != PIPE:
                 os.close(standby.ends.ours.pop(0))
             return standby.running, standby.ends
         ends = Ends(*wanted.streams)
         try:
-            standby = yield from self._taking(first, key, job, _own(ends) | ends.theirs | more)
+            standby = yield from self._taking(job, _own(ends) | ends.theirs | more)
         except BaseException:
             ends.close_all()
             raise
         ends.close_theirs()
         return standby.running, ends
 
-    def _taking(
-        self, first: Standby | None, key: Key, job: Job, given: Mapping[int, int]
-    ) -> Generator[Wait, None, Standby]:
-        """Hand the job to one of the kept ones, or else to one that is made for it."""
+    def _taking(self, job: Job, given: Mapping[int, int]) -> Generator[Wait, None, Standby]:
+        """Hand the job to one of the kept ones, or else to one that is made for it. The first gets ready for
+        it while we look whether it still is what it should be."""
+        first = self._keeper.take()
+        if first is not None:
+            first.offer(job, given)
+        key = self._key_or_drop(first)
+        if first is not None and not first.fits(key):
+            first.drop()
+            first = None
         for _ in range(TRIES):
             standby = first or self._keeper.take(key)
             if standby is None:

@@ -25,6 +25,7 @@ else:
 
 def _make(cls):
     cls.__match_args__ = names = tuple(cls.__annotations__)
+    cls._record_names = frozenset(names)
     cls._record_defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
     cls._record_check = cls.__dict__.get("__post_init__")
     for method in (__init__, __eq__, __hash__, __repr__, __setattr__, __delattr__, __replace__):
@@ -40,11 +41,9 @@ def __init__(self, /, *args, **named):
         values.update(self._record_defaults)
         if len(args) > len(names):
             raise TypeError(f"{type(self).__name__}() takes {len(names)} values, {len(args)} were given")
-        for name in named:
-            if name not in names:
-                raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
-            if name in names[: len(args)]:
-                raise TypeError(f"{type(self).__name__}() got multiple values for argument {name!r}")
+        for name in named.keys() - self._record_names.difference(names[: len(args)]):
+            what = "multiple values for argument" if name in names else "an unexpected keyword argument"
+            raise TypeError(f"{type(self).__name__}() got {what} {name!r}")
         values.update(named)
     values.update(zip(names, args, strict=False))
     if len(values) != len(names):

@@ -39,8 +39,18 @@ def files() -> set[str]:
     return {sys.executable} | {path for path in read if isinstance(path, str)}
 
 
-def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[bytes], bytes | None, bool]:
-    """The job: its words, its text or None, and whether it came with streams, which are in their places."""
+class Job:
+    """Its words, its text or None, whether it came with streams, which are in their places, and what waits
+    for the word that it may begin."""
+
+    def __init__(
+        self, words: list[bytes], code: bytes | None, placed: bool, begin: Callable[[], None]
+    ) -> None:
+        self.words, self.code, self.placed, self.begin = words, code, placed, begin
+
+
+def wait(channel: int, receives: bool, imports: Sequence[str]) -> Job:
+    """The job."""
     import fcntl  # noqa: F401 - for `place`
     import gc
     import io  # noqa: F401 - for `stream`
@@ -63,12 +73,10 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
     gc.freeze()  # what is there by now stays
     take = taking(channel) if receives else lambda: (os.read(channel, 1 << 16), [])
     os.write(channel, b"r")
-    if not os.read(channel, 1):
-        os._exit(0)
-    changed = unsure or any(stamp(path) != known for path, known in stamps)
     first, descriptors = take()
     if not first:
         os._exit(0)
+    changed = unsure or any(stamp(path) != known for path, known in stamps)
     text = bytearray(first)
 
     def more(size: int) -> None:
@@ -85,15 +93,20 @@ def wait(channel: int, receives: bool, imports: Sequence[str]) -> tuple[list[byt
     places = [int(number) for number in numbers.split(b",") if number]
     if len(places) != len(descriptors):
         os._exit(0)
-    os.write(channel, b"s" if changed else b"a")
-    if changed:
-        os._exit(0)
-    os.close(channel)
     for variable in words[: int(variables)]:
         key, _, value = variable.partition(b"=")
         os.environb[key] = value
-    program = bytes(text[FEW + head :]) if kind == b"code" else None
-    return words[int(variables) :], program, place(descriptors, places)
+    program = bytes(text[FEW + head : FEW + head + code]) if kind == b"code" else None
+    channel = place(descriptors, places, channel)
+
+    def begin() -> None:
+        more(FEW + head + code + 1)  # the word that it is for us
+        os.write(channel, b"s" if changed else b"a")
+        if changed:
+            os._exit(0)
+        os.close(channel)
+
+    return Job(words[int(variables) :], program, bool(places), begin)
 
 
 def taking(channel: int) -> Callable[[], tuple[bytes, list[int]]]:
@@ -113,18 +126,19 @@ def taking(channel: int) -> Callable[[], tuple[bytes, list[int]]]:
     return take
 
 
-def place(descriptors: Sequence[int], numbers: Sequence[int]) -> bool:
-    """Put the descriptors where they are wanted; whether there were any."""
+def place(descriptors: Sequence[int], numbers: Sequence[int], channel: int) -> int:
+    """Put the descriptors where they are wanted; the channel, which may have been there."""
     if not numbers:
-        return False
+        return channel
     import fcntl
 
     top = max(numbers) + 1
     clear = []
-    for descriptor in descriptors:
+    for descriptor in (*descriptors, channel):
         clear.append(descriptor if descriptor >= top else fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, top))
         if descriptor < top:
             os.close(descriptor)
+    channel = clear.pop()
     for number in {0, 1, 2} - set(numbers):
         try:
             os.close(number)
@@ -133,7 +147,7 @@ def place(descriptors: Sequence[int], numbers: Sequence[int]) -> bool:
     for descriptor, number in zip(clear, numbers, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    return True
+    return channel
 
 
 def stream(number: int, like: Any) -> Any:
@@ -159,16 +173,18 @@ def stream(number: int, like: Any) -> Any:
 
 def main() -> None:
     number, streams, *imports = sys.argv[1:]
-    words, code, placed = wait(int(number), streams == "receive", imports)
-    if placed:
+    job = wait(int(number), streams == "receive", imports)
+    if job.placed:
         for index, name in enumerate(("stdin", "stdout", "stderr")):
             made = stream(index, getattr(sys, name))
             setattr(sys, name, made)
             setattr(sys, f"__{name}__", made)
-    sys.argv[:] = [word.decode(sys.getfilesystemencoding(), "surrogateescape") for word in words]
+    sys.argv[:] = [word.decode(sys.getfilesystemencoding(), "surrogateescape") for word in job.words]
     module: Any = type(sys)("__main__")
     module.__builtins__ = builtins
     sys.modules["__main__"] = module
+    job.begin()
+    code = job.code
     try:
         if code is None:
             module.__file__ = sys.argv[0]
