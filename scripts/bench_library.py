@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import venv
@@ -172,11 +173,12 @@ def callers(plan: Plan, folder: Path, build: Path, python: Path) -> Iterator[Cal
 
 
 def measure(all_callers: Sequence[Caller], rounds: int) -> dict[str, Taken]:
-    """All contenders in turn, each round from another one on. One that fails is a printed line."""
+    """All contenders, each round in another order (see bench_timing). One that fails is a printed line."""
     taken = {name: Taken(caller) for caller in all_callers for name in caller.config["contenders"]}
     order = list(taken)
+    dice = random.Random(1)
     for number in range(-3, rounds):
-        order.append(order.pop(0))
+        dice.shuffle(order)
         for name in list(order):
             try:
                 spent = taken[name].caller.tell(name)
