@@ -281,6 +281,23 @@ static bool take_command(struct run *run, struct asked *a, struct failure *f)
     return command_prepare(run, &c, f);
 }
 
+/* In a folder of the host's the folder to start in may have been moved, or removed, since we went there. */
+static bool starts_at_host(const struct plan *plan)
+{
+    for (unsigned i = 0; plan->cwd && i < plan->node_count; i++)
+        if ((plan->nodes[i].kind == NODE_BIND || plan->nodes[i].kind == NODE_SYMLINK) &&
+            leads_through(plan->cwd, plan->nodes[i].target))
+            return true;
+    return false;
+}
+
+static bool start_anew(const struct plan *plan, struct failure *f)
+{
+    if (starts_at_host(plan))
+        TRY(f, STEP_CWD, 0, SYS(__NR_chdir, plan->cwd));
+    return true;
+}
+
 /* Whatever the call's other arguments are. */
 static bool lets(const struct plan *plan, int number, unsigned at, uint64_t argument)
 {
@@ -319,6 +336,8 @@ static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
                  {__NR_exit_group, 0, 125}};
     if ((l->ruleset >= 0 && l->abi < LANDLOCK_TRUNCATE) || !bpf_known(plan->program, plan->program_count))
         return false;
+    if (starts_at_host(plan) && !lets(plan, __NR_chdir, 0, 0))
+        return false;
     for (unsigned i = 0; i < COUNT(calls); i++)
         if (!lets(plan, calls[i].number, calls[i].at, calls[i].argument))
             return false;
@@ -340,7 +359,7 @@ bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, str
         sys_exit(125); /* nobody has asked */
     TRY(f, STEP_HANDOVER, 0, n < 0 ? n : a.count == 4 + run->plan->pass_fd_count ? 0 : -EBADMSG);
     sys_close(run->handover[1]);
-    return take_command(run, &a, f);
+    return take_command(run, &a, f) && start_anew(run->plan, f);
 }
 #else
 #include "run.h"

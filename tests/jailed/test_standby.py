@@ -134,6 +134,23 @@ answer(told=told, aheads=aheads)
     assert found["told"]["exit"][0][1] == 3
 
 
+def test_the_folder_to_start_in_is_the_one_that_is_there_now(scripts: Scripts, place: Path) -> None:
+    """Between one job and the next its owner puts another one in its place."""
+    place.chmod(0o755)
+    assert scripts.answer(SERVING + """
+import dataclasses
+top = sys.argv[1]
+os.mkdir(top + "/now")
+box = dataclasses.replace(Jail().with_bind(top, "/work"), cwd="/work/now")
+server = serving(box)
+keep(1, box)
+os.rename(top + "/now", top + "/before")
+os.mkdir(top + "/now")
+done, ahead, (out, _) = run_ahead(["/bin/pwd"], box, stdout=PIPE)
+answer(ahead=ahead, out=out.decode())
+""", str(place)) == {"ahead": True, "out": "/work/now\n"}
+
+
 def test_clocks_begin_with_the_command(scripts: Scripts) -> None:
     """One that has stood for longer than its time limit has all of it still."""
     assert scripts.answer(SERVING + """
