@@ -12,6 +12,7 @@ import signal
 import subprocess
 
 import pytest
+from jailed.patience import SLOWNESS
 from support.processes import alive_after, descendants, hold
 
 SH = ("/bin/sh", "-c")
@@ -194,11 +195,12 @@ def test_the_first_limit_counts(pyjail):
 def test_waiting_for_the_caller_is_not_idle(pyjail):
     """The caller reads nothing for longer than the limit; then all arrives."""
     reader, writer = os.pipe()
-    words = ("run", "--idle-timeout", "0.3", "--", "/usr/bin/head", "-c", "1M", "/dev/zero")
+    limit = str(0.3 * SLOWNESS)  # the first output is to come in time
+    words = ("run", "--idle-timeout", limit, "--", "/usr/bin/head", "-c", "1M", "/dev/zero")
     with pyjail.popen(*words, stdout=writer) as process:
         os.close(writer)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
+            process.wait(SLOWNESS)
         with open(reader, "rb") as source:
             assert len(source.read()) == 1 << 20
     assert process.returncode == 0
