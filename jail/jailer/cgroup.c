@@ -33,6 +33,14 @@ static long open_locked(int parent, const char *run, int at_once)
     return done < 0 ? done : fd;
 }
 
+/* Whether the name still leads to what is open. As long as that is locked, only we remove it: so it stays true. A run
+ * whose cgroup was taken for debris makes another of the same name. */
+static bool is_there(int parent, const char *run, int fd)
+{
+    struct stat open, found;
+    return sys_fstat(fd, &open) == 0 && sys_lstatat(parent, run, &found) == 0 && open.st_ino == found.st_ino;
+}
+
 /* Remove the cgroups of runs whose supervisor was killed. In version 2 whoever is left there ends now; in version 1
  * one with processes is busy and stays, but the frozen are thawed, and end. */
 static void reclaim(const struct plan *plan, int parent)
@@ -47,7 +55,7 @@ static void reclaim(const struct plan *plan, int parent)
             if (fd < 0)
                 continue;
             cgroup_write_file((int)fd, "cgroup.kill", "1");
-            if (cgroup_thaw_abandoned(plan, (int)fd, e->name))
+            if (is_there(parent, e->name, (int)fd) && cgroup_thaw_abandoned(plan, (int)fd, e->name))
                 SYS(__NR_unlinkat, parent, e->name, REMOVE_FOLDER);
             sys_close((int)fd);
         }
