@@ -19,6 +19,7 @@
 struct template {
     char *text; /* the plan, with a NUL behind it; NULL if there is none here */
     size_t size;
+    struct plan *plan; /* the same, parsed when a jail was first made ahead: in memory of its own, with its text */
     uint64_t uses;
     int64_t used_us, refill_at, pause_until;
     uint32_t keep;   /* as the caller wants, or AS_EVER */
@@ -79,8 +80,28 @@ static void answer(struct template *t)
 
 /* ---- plans ---- */
 
+static size_t room(const struct template *t)
+{
+    return sizeof *t->plan + t->size + 1;
+}
+
+static void parse(struct template *t)
+{
+    struct plan_error error;
+    long memory = SYS(__NR_mmap, 0, room(t), 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory < 0 && memory > -4096)
+        return;
+    t->plan = (struct plan *)memory;
+    memcpy(t->plan + 1, t->text, t->size);
+    t->impossible = !plan_parse(t->plan, (char *)(t->plan + 1), t->size, &error);
+}
+
 static void forget(struct template *t)
 {
+    if (t->plan) {
+        plan_release(t->plan);
+        SYS(__NR_munmap, t->plan, room(t));
+    }
     drop_all(t);
     for (unsigned i = 0; i < standby_count; i++)
         if (standbys[i].of == t)
@@ -185,10 +206,10 @@ static unsigned wanted(const struct template *t, int64_t now)
 
 static void make(struct template *t)
 {
-    static struct plan plan;
-    struct plan_error error;
     int ends[2];
-    if (SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, ends) < 0)
+    if (!t->plan)
+        parse(t);
+    if (!t->plan || t->impossible || SYS(__NR_socketpair, SOCKET_UNIX, SOCKET_SEQPACKET | O_CLOEXEC, 0, ends) < 0)
         return pause(t);
     long pid = SYS(__NR_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
@@ -196,10 +217,10 @@ static void make(struct template *t)
         unsigned count = descriptors_insert(keep, descriptors_insert(keep, 0, ends[1]), caller);
         if (small >= 0)
             count = descriptors_insert(keep, count, small);
-        if (descriptors_close_but(keep, count, 3) < 0 || !plan_parse(&plan, t->text, t->size, &error))
+        if (descriptors_close_but(keep, count, 3) < 0)
             sys_exit(125);
-        plan.small_fd = plan.pool && small >= 0 ? small : UNSET;
-        sys_exit(stand_by(&plan, ends[1], caller));
+        t->plan->small_fd = t->plan->pool && small >= 0 ? small : UNSET;
+        sys_exit(stand_by(t->plan, ends[1], caller));
     }
     sys_close(ends[1]);
     standbys[standby_count++] = (struct standby){ends[0], t, PREPARING}; /* if there is none we hear of its end */
