@@ -264,7 +264,8 @@ def to_each(usage: str, names: list[str], request: str) -> int:
                 ask(connection, request)
         except OSError as error:
             why = pausing(error)
-            print(f"pyjail: {name}: {why.strerror if isinstance(why, OSError) else why}", file=sys.stderr)
+            text = getattr(why, "strerror", None) or why
+            print(f"pyjail: {name}: {text}", file=sys.stderr)
             missing += 1
         except NoSuchJailError as error:
             print(f"pyjail: {error}", file=sys.stderr)

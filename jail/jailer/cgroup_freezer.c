@@ -5,7 +5,7 @@
 #include "cgroup.h"
 #include "text.h"
 
-#define MOST_ROUNDS 64
+#define AT_A_TIME_US 20000 /* then the supervisor looks at its other duties */
 #define REMOVE_FOLDER 0x200 /* AT_REMOVEDIR */
 
 static const struct cgroup *freezer_of(const struct run *run)
@@ -124,13 +124,13 @@ long cgroups_frozen(const struct run *run)
 {
     const struct cgroup *c = freezer_of(run), *jail = &run->plan->cgroups[0];
     char state[16];
-    long outside = 1;
+    long outside = 0;
     if (!c || c->folder < 0)
         return -ESRCH;
     if (c->version == 2)
         return cgroup_number(c->folder, "cgroup.events", "frozen") == 1;
-    for (unsigned round = 0; outside > 0 && round < MOST_ROUNDS; round++)
-        outside = c == jail ? 0 : gather(jail, c);
+    for (int64_t end = clock_us() + AT_A_TIME_US; c != jail && (outside = gather(jail, c)) > 0 && clock_us() < end;)
+        ;
     if (outside < 0)
         return outside;
     cgroups_freeze(run); /* again: who slept in the kernel when he was moved may not have been frozen */
