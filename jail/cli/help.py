@@ -47,6 +47,10 @@ EXAMPLES = {
         ("And from then on:",
          "pyjail run --seccomp ./node.toml --ro-bind $PWD:/app -- node /app/main.js"),
     ),
+    "kill": (("0", "done"), ("1", "there is no such jail"), ("2", "wrong usage")),
+    "pause": (("0", "nothing in them runs any more"),
+              ("1", "there is no such jail, or it cannot be paused; stderr says why"), ("2", "wrong usage")),
+    "resume": (("0", "they go on"), ("1", "there is no such jail"), ("2", "wrong usage")),
     "seccomp show": (("What the default policy refuses, and why:", "pyjail seccomp show default | less"),),
     "seccomp explain": (
         ("Why ptrace(2) fails in a jail, and what would allow it:", "pyjail seccomp explain default ptrace"),
