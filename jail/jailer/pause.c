@@ -5,6 +5,7 @@
 
 #define LOOK_AGAIN_US 1000
 #define LONGEST_US 4000000 /* for all of the jail to be frozen */
+#define ANEW_US 100000
 
 static struct {
     int pid, line; /* line: it hears our end by that of this pipe */
@@ -82,18 +83,26 @@ long pause_jail(struct watch *w)
         return done;
     w->state = IS_PAUSING;
     w->freezing = false;
-    w->pause_at = 0;
+    w->pause_at = w->freeze_at = 0;
     w->pause_until = clock_us() + LONGEST_US;
     return 1;
 }
 
-/* Not before all commands are where they can be frozen: those that are asked for from now on come there by themselves. */
+/* Not before all commands are where they can be frozen: those that are asked for from now on come there by themselves.
+ * Anew, since one may be waiting in the kernel for the death of another that is frozen: a thread that executes a program
+ * for those beside it. */
 static long advance(struct watch *w)
 {
+    long done = 0;
     if (!w->freezing && peers_entering())
         return 0;
-    long done = w->freezing ? 0 : cgroups_freeze(w->run);
-    w->freezing = true;
+    if (clock_us() >= w->freeze_at) {
+        if (w->freezing)
+            cgroups_thaw(w->run);
+        done = cgroups_freeze(w->run);
+        w->freezing = true;
+        w->freeze_at = clock_us() + ANEW_US;
+    }
     return done < 0 ? done : cgroups_frozen(w->run);
 }
 

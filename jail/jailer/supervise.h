@@ -14,7 +14,7 @@ struct watch {
     struct verdict *verdict;
     int64_t timeout_at, idle_at, cpu_at, oom_at, kill_at;
     int64_t register_at;
-    int64_t pause_at, pause_until; /* to look whether all of it is frozen; to give up */
+    int64_t pause_at, freeze_at, pause_until; /* to look whether all of it is frozen; to begin anew; to give up */
     enum state state;
     bool freezing; /* told the kernel to */
     int64_t leave_at; /* whoever has not taken the output by then does not get it */

@@ -35,11 +35,17 @@ def stands_still(process):
     return len({use(process) for _ in range(50)}) == 1
 """
 CALL = "import ctypes, os\nx86 = os.uname().machine == 'x86_64'\ncall = ctypes.CDLL(None).syscall\n"
+SPIN = """
+import os, threading
+def spin():
+    while True: pass
+for _ in range(4): threading.Thread(target=spin).start()
+"""
 BUSY = {
-    "threads": "import threading\ndef spin():\n while True: pass\n"
-               "for _ in range(5): threading.Thread(target=spin).start()",
-    "a thread whose process has ended": CALL + "import threading\ndef spin():\n while True: pass\n"
-                                        "threading.Thread(target=spin).start()\ncall(60 if x86 else 93, 0)",
+    "threads": SPIN,
+    "threads whose process has ended": SPIN + CALL + "call(60 if x86 else 93, 0)",
+    "executed beside threads": SPIN + "os.execv('/proc/self/exe', "
+                               "open('/proc/self/cmdline').read().split('\\0')[:-1])",
     "a vfork": CALL + "call(56 if x86 else 220, 0x4000 | 17, 0, 0, 0, 0)\nwhile True: pass",
     "sessions": "import os\nfor _ in range(4): os.fork() or os.setsid()\nwhile True: pass",
     "ignores signals": "import signal\nfor n in (1, 2, 15, 18, 20): signal.signal(n, signal.SIG_IGN)\n"
