@@ -1,20 +1,24 @@
 """Plans for the library: made once for a `Jail`, used again while nothing that they depend on has changed.
 
 What a plan depends on is what the command's cache keeps too (jail/sources.py): the files that were read to
-build it, the links and folders of the host that it shows, the cgroups that it may divide. A look at each of
-them, some 20 calls of lstat(2), is a tenth of building anew.
+build it, the links and folders of the host that it shows, the cgroups that it may divide. They stand in its
+`depends` lines: whoever starts a jail need not look at each of them, some 20 calls of lstat(2), since its
+supervisor does.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from jail._record import record
+from jail.server import own_cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jail.directives import Depends
+    from jail.server import Surroundings
     from jail.spec import Jail
 
 MOST = 64
@@ -23,7 +27,8 @@ KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}
 
 @record(frozen=True)
 class Kept:
-    """A plan's text and what it holds by."""
+    """A plan's text and what it holds by: the facts, which are in its `depends` lines too, and the cgroups of
+    this process."""
 
     text: bytes
     facts: tuple[Depends, ...]
@@ -31,7 +36,11 @@ class Kept:
 
     def holds(self) -> bool:
         """Whether the same would be made now."""
-        return all(map(_is_still, self.facts)) and _own_cgroups() == self.cgroups
+        return all(map(_is_still, self.facts)) and own_cgroups() == self.cgroups
+
+    def holds_in(self, now: Surroundings) -> bool:
+        """Whether it may be, as far as the serving jailer does not look itself."""
+        return now.cgroups == self.cgroups
 
 
 _kept: dict[object, Kept] = {}
@@ -48,14 +57,20 @@ def plan_text(jail: Jail) -> bytes:
 
 
 def likely_plan(jail: Jail) -> Kept:
-    """The last such plan, for who goes on with it while he looks whether it still holds; else one that is
-    made. Raises SpecError or UnsupportedError."""
+    """The last such plan, for who has the serving jailer look at it; else one that is made. Raises SpecError
+    or UnsupportedError."""
     key = _key(jail)
     return _kept.get(key) or _made(jail, key)
 
 
+def unguarded(plan: bytes) -> bytes:
+    """The plan without its `depends` lines, for who has just made it, or looked at all of them."""
+    return re.sub(rb"^depends .*\n", b"", plan, flags=re.MULTILINE)
+
+
 def _key(jail: Jail) -> object:
-    return jail, os.geteuid(), os.getegid(), *os.getgroups()
+    place = "" if jail.seccomp in ("default", "off") else os.getcwd()  # for a policy file's relative path
+    return jail, os.geteuid(), os.getegid(), *os.getgroups(), place
 
 
 def _made(jail: Jail, key: object) -> Kept:
@@ -78,9 +93,10 @@ def _make(jail: Jail) -> tuple[Kept, bool]:
     from jail.build import build_plan
     from jail.host import Host
     from jail.launch import load_program
+    from jail.plan import Plan
     from jail.sources import Sources, lasting, policies_of
 
-    cgroups = _own_cgroups()
+    cgroups = own_cgroups()
     sources = Sources()
     for policy in policies_of(jail):
         sources.add(policy)
@@ -88,8 +104,16 @@ def _make(jail: Jail) -> tuple[Kept, bool]:
     host = Host.probe(jail)
     sources.add_cgroups(host)
     sources.add_schedulers(jail)
+    facts = tuple(dict.fromkeys(map(_absolute, (*host.facts, *sources.facts))))
     plan = lasting(build_plan(jail, (), host, program=program))
-    return Kept(plan.to_bytes(), (*host.facts, *sources.facts), cgroups), sources.settled
+    return Kept(Plan((*facts, *plan.directives)).to_bytes(), facts, cgroups), sources.settled
+
+
+def _absolute(known: Depends) -> Depends:
+    from jail.directives import Depends
+
+    path = os.path.join(os.getcwd(), known.path)
+    return Depends(known.kind, path, known.dev, known.ino, known.size, known.mtime, known.ctime)
 
 
 def _is_still(known: Depends) -> bool:
@@ -105,15 +129,3 @@ def _is_still(known: Depends) -> bool:
         and known.mtime in (None, found.st_mtime_ns)
         and known.size in (None, found.st_size)
     )
-
-
-def _own_cgroups() -> bytes:
-    """Where this process is; somebody may move it."""
-    try:
-        descriptor = os.open("/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # no /proc
-        return b""
-    try:
-        return os.read(descriptor, 1 << 16)
-    finally:
-        os.close(descriptor)

@@ -9,11 +9,12 @@ import resource
 import signal
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from jail.errors import LaunchError
 from jail.launch import JAILER, jailer_path
 
-_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+_LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 _OF_STATUS = re.compile(
     rb"^(?:Uid|Gid|Groups|SigIgn|Cap\w+|NoNewPrivs|Seccomp\w*|Cpus_allowed|Mems_allowed):.*$", re.MULTILINE
 )
@@ -94,21 +95,32 @@ def _execute(path: str, numbers: Sequence[int]) -> None:
         raise LaunchError(f"the jailer ended with status {status} at once", "jailer", object=JAILER)
 
 
-def surroundings() -> object:
+class Surroundings(NamedTuple):
+    cgroups: bytes
+    """As /proc/self/cgroup has them."""
+    others: object
+
+
+def surroundings() -> Surroundings:
     """What jails take over from whoever starts them and may change while a process runs: ids, groups,
     capabilities, filters, ignored signals, processors (proc_pid_status(5)), limits (getrlimit(2)), priority,
     cgroups, namespaces and root."""
     root = os.stat("/")
-    return (
+    others = (
         os.getpid(),
         *_OF_STATUS.findall(_content("/proc/thread-self/status")),
-        _content("/proc/self/cgroup"),
         _content("/proc/self/oom_score_adj"),
         *map(resource.getrlimit, _LIMITS),
         os.getpriority(os.PRIO_PROCESS, 0),
         *map(_namespace, _OF_NAMESPACES),
         (root.st_dev, root.st_ino),
     )
+    return Surroundings(own_cgroups(), others)
+
+
+def own_cgroups() -> bytes:
+    """Where this process is; somebody may move it."""
+    return _content("/proc/self/cgroup")
 
 
 def _content(path: str) -> bytes:

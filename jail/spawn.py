@@ -36,7 +36,7 @@ from typing import Protocol
 
 from jail.errors import LaunchError
 from jail.launch import JAILER, not_started
-from jail.server import Server, surroundings
+from jail.server import Server, Surroundings, surroundings
 
 PASSED_ON = frozenset(
     (
@@ -93,7 +93,7 @@ class Serving:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: Server | None = None
-        self._surroundings: object = None
+        self._surroundings: Surroundings | None = None
         self._kept: dict[bytes, int] = {}
         os.register_at_fork(after_in_child=self._forked)
 
@@ -103,12 +103,12 @@ class Serving:
         words: Sequence[str | bytes],
         descriptors: Mapping[int, int],
         variables: Mapping[str, str],
-        holds: Callable[[], bool] = lambda: True,
+        holds: Callable[[Surroundings], bool] = lambda _now: True,
     ) -> Running:
         """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
         of 0, 1 and 2 the caller's own where they are left out. `variables`: what it has besides the plan's.
-        `holds`: whether the plan is still the right one; it is asked while the start is being prepared.
-        Raises LaunchError, and OutdatedError where the plan is not."""
+        `holds`: whether the plan is the right one in surroundings that are ours now. Raises LaunchError, and
+        OutdatedError where it is not, or what it depends on has changed."""
         given = _own_streams(descriptors) | dict(descriptors)
         command = [os.fsencode(word) for word in words]
         own = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
@@ -159,7 +159,11 @@ class Serving:
             self._replace(None)
 
     def _asked(
-        self, head: bytes, text: bytes, more: tuple[int, ...], holds: Callable[[], bool] | None = None
+        self,
+        head: bytes,
+        text: bytes,
+        more: tuple[int, ...],
+        holds: Callable[[Surroundings], bool] | None = None,
     ) -> tuple[int, int, socket.socket]:
         """The number and the descriptor (-1 for none) that the answer holds, and the socket on which it came.
 
@@ -174,11 +178,14 @@ class Serving:
                 try:
                     with theirs:
                         descriptors = memory, theirs.fileno(), *more
-                        expected = self._ask(head, descriptors, looking=holds is None or number > 0)
-                    if holds is None or self._confirmed(ours, expected, holds):
+                        looked = holds is None or number > 0
+                        its = self._ask(head, descriptors, looked)
+                    if holds is None or ((looked or its == surroundings()) and _confirmed(ours, holds(its))):
                         answer, found = _received(ours)
                         if answer:
                             number, error = ANSWER.unpack(answer)
+                            if error == errno.ESTALE:
+                                raise OutdatedError
                             if error:
                                 raise OSError(error, os.strerror(error))
                             return number, found[0] if found else -1, ours
@@ -192,18 +199,18 @@ class Serving:
             os.close(memory)
         raise LaunchError("the serving jailer ended before it had started the jail", "jailer", object=JAILER)
 
-    def _ask(self, head: bytes, descriptors: tuple[int, ...], looking: bool) -> object:
+    def _ask(self, head: bytes, descriptors: tuple[int, ...], looking: bool) -> Surroundings:
         """The surroundings that the jailer has which was asked; `looking`: they are ours."""
         with self._lock:
             if looking or self._server is None:
                 self._look()
-            assert self._server is not None
+            assert self._server is not None and self._surroundings is not None
             try:
                 self._server.ask(head, descriptors)
             except ConnectionError:
                 self._replace(None)
                 raise
-            return None if looking else self._surroundings
+            return self._surroundings
 
     def _look(self) -> None:
         now = surroundings()
@@ -212,16 +219,6 @@ class Serving:
             self._replace(server)
             self._surroundings = now
             self._remind(server)
-
-    def _confirmed(self, ours: socket.socket, expected: object, holds: Callable[[], bool]) -> bool:
-        """Have the jail begin, or not. Raises OutdatedError."""
-        if expected is not None and surroundings() != expected:
-            return False
-        if not holds():
-            raise OutdatedError("something has changed that the plan was made from")
-        with contextlib.suppress(ConnectionError):  # then there is another answer
-            ours.send(b"y", socket.MSG_NOSIGNAL)
-        return True
 
     def _remind(self, server: Server) -> None:
         """Have another one keep what the last did; nobody waits for it."""
@@ -285,6 +282,15 @@ class _Run:
         os.close(self._outcome)
         os.close(self.pidfd)
         self.pidfd = -1
+
+
+def _confirmed(life: socket.socket, holds: bool) -> bool:
+    """Have the jail begin. Raises OutdatedError."""
+    if not holds:
+        raise OutdatedError
+    with contextlib.suppress(ConnectionError):  # then there is another answer
+        life.send(b"y", socket.MSG_NOSIGNAL)
+    return True
 
 
 def _received(connection: socket.socket) -> tuple[bytes, list[int]]:

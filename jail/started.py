@@ -16,7 +16,7 @@ from jail import spawn
 from jail.errors import LaunchError, SpecError
 from jail.launch import outcome_of
 from jail.outcome import Outcome
-from jail.plans import awaiting_begin, likely_plan, plan_text
+from jail.plans import awaiting_begin, likely_plan, plan_text, unguarded
 from jail.requests import ask
 from jail.spec import Jail, check_env
 from jail.streams import PIPE, Ends, HasFileno, Stream, passed
@@ -203,9 +203,9 @@ def begin_new(jail: Jail, wanted: Wanted, *, ahead: bool = False) -> Begun:
     what = wanted.argv, ends.theirs | more, wanted.env
     try:
         try:
-            running = spawn.launcher.start(form(plan.text), *what, plan.holds)
+            running = spawn.launcher.start(form(plan.text), *what, plan.holds_in)
         except spawn.OutdatedError:
-            running = spawn.launcher.start(form(plan_text(jail)), *what)
+            running = spawn.launcher.start(form(unguarded(plan_text(jail))), *what)
     except BaseException:
         ends.close_all()
         raise

@@ -145,7 +145,7 @@ struct plan {
     const char **argv;
     unsigned argc;
     unsigned depend_count;
-    struct dependency depends[MAX_DEPENDS]; /* the last: a plan that is executed has none, and pays for none */
+    struct dependency depends[MAX_DEPENDS]; /* the last: who has none pays for none */
 };
 
 struct plan_error {
@@ -163,6 +163,9 @@ bool plan_read(struct plan *plan, int fd, struct plan_error *error);
 /* The same of a text that has nothing but a command and its environment: lines argv and env. */
 bool plan_read_command(struct plan *plan, int fd, struct plan_error *error);
 void plan_release(struct plan *plan);
+
+/* Whether what the plan was made from has not changed since. */
+bool depends_hold(const struct plan *plan);
 
 /* The cgroup with a controller, or NULL. */
 const struct cgroup *plan_cgroup(const struct plan *plan, const char *controller);

@@ -18,17 +18,18 @@ static struct {
 __attribute__((noreturn)) static void run(struct asked *a)
 {
     static struct plan plan;
-    struct plan_error error = {0};
+    struct plan_error unsound = {0};
     struct command c;
     char *text;
     int caller = server.caller, small = server.small, *const own[] = {&caller, &small};
     long size = request_map(a, &text);
     bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, own, COUNT(own)) >= 0;
-    if ((good && !request_confirmed(a, caller)) ||
-        !request_answer(a->fd[ASKED_LIFE], good ? 0 : size < 0 ? (int)-size : EBADMSG))
+    bool parsed = good && plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &unsound);
+    int error = size < 0 ? (int)-size : !good ? EBADMSG : parsed && !depends_hold(&plan) ? ESTALE : 0;
+    if ((!error && !request_confirmed(a, caller)) || !request_answer(a->fd[ASKED_LIFE], error))
         sys_exit(125);
-    if (!plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &error))
-        sys_exit(complain_of_plan("plan", &error));
+    if (!parsed)
+        sys_exit(complain_of_plan("plan", &unsound));
     plan.outcome_fd = a->fd[ASKED_OUTCOME];
     plan.control_fd = a->fd[ASKED_LIFE];
     plan.life_fd = caller;

@@ -138,7 +138,7 @@ static bool unchanged(const struct run *run)
     struct __kernel_timespec now = {0, 0};
     struct identity found;
     SYS(__NR_ppoll, &mounts, 1, &now, 0, 8);
-    if (mounts.revents)
+    if (mounts.revents || !depends_hold(run->plan))
         return false;
     for (unsigned i = 0; i < run->plan->node_count; i++) {
         if (run->plan->nodes[i].kind != NODE_BIND)

@@ -281,7 +281,7 @@ for words, passed, size in wrong:
     head = struct.pack("=7I", 0, words, 0, passed, size, 0xffffffff, 0)
     outcome = os.memfd_create("x")
     try:
-        pid, pidfd, life = asks(head, b"true\\0" + plan, (outcome,), lambda: True)
+        pid, pidfd, life = asks(head, b"true\\0" + plan, (outcome,), lambda now: True)
         has_ended(pidfd)
         errors.append(json.loads(os.pread(outcome, 9999, 0) or '{"status": "nothing"}')["status"])
     except OSError as error:

@@ -54,6 +54,30 @@ answer(gone=ended(pid), left=len(children(server)))
 """) == {"gone": True, "left": 0}
 
 
+def test_a_plan_that_is_outdated_has_no_run(scripts: Scripts, place: Path) -> None:
+    """Neither a jail that stands ready nor the serving jailer takes a plan whose policy is another by now."""
+    policy, rule = place / "policy.toml", 'base = "default"\n[[rule]]\naction = "%s"\ncalls = ["getpgid"]\n'
+    policy.write_text(rule % "EPERM")
+    scripts.launcher.user.owns(policy)
+    found = scripts.answer(SERVING + f"""
+from jail.sources import Sources
+Sources.is_old = lambda self, known: True
+policy, rule = {str(policy)!r}, {rule!r}
+box = Jail(seccomp=policy)
+code = "import os\\ntry: os.getpgid(0)\\nexcept OSError as error: print(error.errno)"
+def run():
+    return run_ahead(["/usr/bin/python3", "-ISc", code], box, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+server = serving()
+seen = []
+for wanted, name in ((0, "EPERM"), (1, "ENOSPC"), (1, "EROFS"), (0, "ENOSPC")):
+    keep(wanted, box)  # of the plan before
+    open(policy, "w").write(rule % name)
+    seen.append([run()[2][0].decode().strip() for _ in range(2)])
+answer(seen=seen, same=serving() == server)
+""")
+    assert found == {"seen": [["1", "1"], ["28", "28"], ["30", "30"], ["28", "28"]], "same": True}
+
+
 def test_kept_ones_are_kept_by_the_next_serving_jailer(scripts: Scripts) -> None:
     assert scripts.answer(SERVING + """
 server = serving()

@@ -40,10 +40,28 @@ def test_a_plan_is_made_once_for_equal_jails(made: list[Jail]) -> None:
     assert [jail.hostname for jail in made] == ["a", "b"]
 
 
-def test_it_is_the_whole_plan_but_for_what_only_the_cache_reads(made: list[Jail]) -> None:
-    plan = Plan.from_bytes(plans.plan_text(Jail()))
-    assert not plan.of(Depends)
-    assert plans.plan_text(Jail()).endswith(b"\nend\n")
+def test_it_names_what_it_was_made_from_unless_that_was_just_looked_at(made: list[Jail]) -> None:
+    text = plans.plan_text(Jail())
+    (kept,) = plans._kept.values()
+    assert Plan.from_bytes(text).of(Depends) == kept.facts
+    plain = Plan.from_bytes(plans.unguarded(text))
+    assert plain.directives == tuple(
+        each for each in Plan.from_bytes(text).directives if not isinstance(each, Depends)
+    )
+    assert text.endswith(b"\nend\n")
+
+
+def test_a_relative_path_is_another_one_elsewhere(
+    made: list[Jail], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Jail(seccomp="./policy.toml")
+    for name, error in (("a", "EPERM"), ("b", "ENOSPC")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.toml").write_text(RULE % error)
+        monkeypatch.chdir(tmp_path / name)
+        plan = Plan.from_bytes(plans.likely_plan(box).text)
+        assert f"{tmp_path}/{name}/./policy.toml" in {known.path for known in plan.of(Depends)}
+    assert len(made) == 2
 
 
 def test_another_policy_in_the_file_makes_another_plan(made: list[Jail], tmp_path: Path) -> None:
