@@ -293,7 +293,9 @@ def run(
         errors=errors,
     ) as process:
         out, err = process.communicate(input, timeout, max_output=max_output)
-        outcome = outcome_with(cast(Outcome, process.outcome), stdout=out, stderr=err)
+        outcome = cast(Outcome, process.outcome)
+        if out is not None or err is not None:
+            outcome = outcome_with(outcome, stdout=out, stderr=err)
     return outcome.check() if check else outcome
 
 
