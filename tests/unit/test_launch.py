@@ -39,10 +39,10 @@ def served(requests):
     parts = content[:size].split(b"\\0")
     for number, source in zip(struct.unpack_from(f"={{given}}i", head, 28), got[3:], strict=True):
         os.dup2(source, number)
-    return list(map(os.fsdecode, parts[:count])), os.fsdecode(content[size:-1]), got[2]
+    return list(map(os.fsdecode, parts[:count])), os.fsdecode(content[size:-1]), got[2], life
 
 if sys.argv[1] == "serve":
-    words, text, report = served(socket.socket(fileno=int(sys.argv[2])))
+    words, text, report, life = served(socket.socket(fileno=int(sys.argv[2])))
 else:
     assert sys.argv[1] == "run-fd", sys.argv
     number, words = int(sys.argv[2]), sys.argv[3:]
