@@ -5,7 +5,7 @@
 #include "cgroup.h"
 #include "text.h"
 
-#define AT_A_TIME_US 20000 /* then the supervisor looks at its other duties */
+#define AT_ONCE_US 20000 /* after which the supervisor looks after all else */
 #define REMOVE_FOLDER 0x200 /* AT_REMOVEDIR */
 
 static const struct cgroup *freezer_of(const struct run *run)
@@ -89,9 +89,10 @@ static uint64_t next_member(struct members *m)
     }
 }
 
-/* Move whoever of the jail is not in the freezer; how many there were. Of a list out of order too many would seem to be
- * outside, and never too few. */
-static long gather(const struct cgroup *jail, const struct cgroup *freezer)
+/* Move whoever of the jail is not in the freezer; how many there were, so far. Each move waits for all processors, so that
+ * a list of processes that come and go is old after the first: when one has ended, it takes a new one. Of a list out of
+ * order too many would seem to be outside, and never too few. */
+static long gather(const struct cgroup *jail, const struct cgroup *freezer, int64_t until)
 {
     struct members all, in;
     long outside = 0;
@@ -109,8 +110,9 @@ static long gather(const struct cgroup *jail, const struct cgroup *freezer)
         if (!inside)
             inside = UINT64_MAX;
         line_number(&text, pid, 10);
-        (void)sys_write(door, text.data, text.used); /* it may have ended */
         outside++;
+        if (sys_write(door, text.data, text.used) < 0 || clock_us() >= until)
+            break;
     }
     for (unsigned i = 0; i < 3; i++) {
         int fd = (int[]){door, all.fd, in.fd}[i];
@@ -124,13 +126,14 @@ long cgroups_frozen(const struct run *run)
 {
     const struct cgroup *c = freezer_of(run), *jail = &run->plan->cgroups[0];
     char state[16];
-    long outside = 0;
+    long outside = 1;
+    int64_t until = clock_us() + AT_ONCE_US;
     if (!c || c->folder < 0)
         return -ESRCH;
     if (c->version == 2)
         return cgroup_number(c->folder, "cgroup.events", "frozen") == 1;
-    for (int64_t end = clock_us() + AT_A_TIME_US; c != jail && (outside = gather(jail, c)) > 0 && clock_us() < end;)
-        ;
+    while (outside > 0 && clock_us() < until)
+        outside = c == jail ? 0 : gather(jail, c, until);
     if (outside < 0)
         return outside;
     cgroups_freeze(run); /* again: who slept in the kernel when he was moved may not have been frozen */

@@ -81,6 +81,23 @@ answer(still=still, status=process.outcome.status)
     assert found == {"still": [True] * 2, "status": "killed"}
 
 
+CHAINS = "c() { c & }; for i in $(seq 100); do c; done; echo; exec sleep 1000"
+
+
+def test_those_who_come_and_go_are_caught(paused_by: Scripts) -> None:
+    """In version 1 each is moved on its own, which takes longer than one of them lives."""
+    found = paused_by.answer(BOX + """
+box = box.with_limits(memory="512M", pids=250)
+with jail.start(["/bin/sh", "-c", sys.argv[1]], jail=box, stdout=PIPE, stderr=DEVNULL) as process:
+    process.stdout.readline()
+    process.pause()
+    still = stands_still(process)
+    process.kill()
+answer(still=still, status=process.outcome.status)
+""", CHAINS)
+    assert found == {"still": True, "status": "killed"}
+
+
 def test_what_is_asked_for_meanwhile_comes_when_it_goes_on(paused_by: Scripts) -> None:
     """A signal, a further command; one that runs already is paused with the jail. Both requests may be made
     twice."""
