@@ -39,11 +39,14 @@ OF_THE_ORIGIN = frozenset(
 TO_A_PROXY = (
     "surrogate-control",
     "x-accel-",
+    "x-envoy-",
     "x-lighttpd-",
+    "x-litespeed-",
     "x-reproxy-",
     "x-sendfile",
 )
-"""How fields begin by which what stands behind a proxy has it send files of its own, or keep an answer."""
+"""How fields begin by which what stands behind a proxy has it send files of its own, keep an answer, or take
+all that stands there for ill."""
 
 OURS = frozenset(("date", "server", "x-request-id", "content-length", "set-cookie"))
 COOKIE = "pyjail-admin"

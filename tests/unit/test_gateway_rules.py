@@ -41,7 +41,16 @@ def test_a_length_counts_where_it_is_one_number(headers: tuple[tuple[str, str], 
 
 
 @pytest.mark.parametrize(
-    "name", ["x-accel-redirect", "x-accel-buffering", "x-sendfile", "x-reproxy-url", "surrogate-control"]
+    "name",
+    [
+        "x-accel-redirect",
+        "x-accel-buffering",
+        "x-sendfile",
+        "x-reproxy-url",
+        "x-litespeed-location",
+        "x-envoy-immediate-health-check-fail",
+        "surrogate-control",
+    ],
 )
 def test_what_a_proxy_would_obey_is_left_out(name: str) -> None:
     fields, _ = response_head(Head(200, ((name, "/etc/passwd"), ("x-own", "1"))), "/a", False)
