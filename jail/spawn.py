@@ -22,7 +22,6 @@ caller (`surroundings`).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -169,7 +168,7 @@ class Serving:
 
         What needs a confirmation (`holds`) is first asked of the jailer that there is, which prepares it
         while we look at our surroundings and at the plan. A jailer that ends before it has answered has done
-        nothing yet: whoever answers begins after that.
+        nothing yet where it has not heard that; else it may have begun, and nobody else may begin again.
         """
         memory = _memory(text + b"\0")
         try:
@@ -180,8 +179,11 @@ class Serving:
                         descriptors = memory, theirs.fileno(), *more
                         looked = holds is None or number > 0
                         its = self._ask(head, descriptors, looked)
-                    if holds is None or ((looked or its == surroundings()) and _confirmed(ours, holds(its))):
-                        answer, found = _received(ours)
+                    if looked or its == surroundings():
+                        if holds is not None and not holds(its):
+                            raise OutdatedError
+                        told = holds is not None and _tell(ours)
+                        answer, found, unread = _received(ours)
                         if answer:
                             number, error = ANSWER.unpack(answer)
                             if error == errno.ESTALE:
@@ -189,6 +191,9 @@ class Serving:
                             if error:
                                 raise OSError(error, os.strerror(error))
                             return number, found[0] if found else -1, ours
+                        if told and not unread:
+                            ours.close()
+                            break
                 except ConnectionError:
                     pass
                 except BaseException:
@@ -197,7 +202,7 @@ class Serving:
                 ours.close()
         finally:
             os.close(memory)
-        raise LaunchError("the serving jailer ended before it had started the jail", "jailer", object=JAILER)
+        raise LaunchError("the jailer ended before it had told that the jail runs", "jailer", object=JAILER)
 
     def _ask(self, head: bytes, descriptors: tuple[int, ...], looking: bool) -> Surroundings:
         """The surroundings that the jailer has which was asked; `looking`: they are ours."""
@@ -284,26 +289,27 @@ class _Run:
         self.pidfd = -1
 
 
-def _confirmed(life: socket.socket, holds: bool) -> bool:
-    """Have the jail begin. Raises OutdatedError."""
-    if not holds:
-        raise OutdatedError
-    with contextlib.suppress(ConnectionError):  # then there is another answer
-        life.send(b"y", socket.MSG_NOSIGNAL)
-    return True
+def _tell(connection: socket.socket) -> bool:
+    """Have the jail begin; False where nobody is there: then there may be another answer."""
+    try:
+        return connection.send(b"y", socket.MSG_NOSIGNAL) == 1
+    except ConnectionError:
+        return False
 
 
-def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """An answer and its descriptor, which no other child of this process gets: socket.recv_fds of Python 3.11
-    does not pass its flags on."""
+def _received(connection: socket.socket) -> tuple[bytes, list[int], bool]:
+    """An answer, its descriptor, and whether the other side has ended without reading what it was told. No
+    other child of this process gets the descriptor: socket.recv_fds of Python 3.11 does not pass its flags
+    on."""
     size = socket.CMSG_LEN(struct.calcsize("=i"))
+    unread = False
     for _ in range(2):
         try:
             answer, given, _, _ = connection.recvmsg(ANSWER.size, size, socket.MSG_CMSG_CLOEXEC)
             break
         except ConnectionResetError:  # told before what was said, and once
-            answer, given = b"", []
-    return answer, [struct.unpack_from("=i", data)[0] for _, _, data in given]
+            answer, given, unread = b"", [], True
+    return answer, [struct.unpack_from("=i", data)[0] for _, _, data in given], unread
 
 
 def _keep_head(count: int | None) -> bytes:

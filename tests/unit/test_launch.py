@@ -159,7 +159,7 @@ def test_a_closed_descriptor_cannot_be_passed() -> None:
 def test_a_serving_jailer_that_ends_at_once_is_an_error(fake: Path, program: str) -> None:
     fake.write_text(f"#!{sys.executable} -IS\nimport os\n{program}")
     fake.chmod(0o755)
-    with pytest.raises(LaunchError, match="ended before it had started the jail"):
+    with pytest.raises(LaunchError, match="ended before it had told that the jail runs"):
         run(["x"], jail=BOX)
 
 
