@@ -18,6 +18,7 @@ from support.processes import alive_after, descendants, hold
 SH = ("/bin/sh", "-c")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 RELAYED = ("run", "--max-output", "100M")
+SOON = str(0.3 * SLOWNESS)  # seconds: until then a payload has said its first words
 
 
 def count(path) -> int:
@@ -156,10 +157,10 @@ def test_a_terminal(pyjail):
 
 
 def test_silence_is_timed_out(pyjail):
-    r = pyjail.run("run", "--idle-timeout", "0.3", "--", *SH, "echo out; exec sleep 1000")
+    r = pyjail.run("run", "--idle-timeout", SOON, "--", *SH, "echo out; exec sleep 1000")
     assert (r.returncode, r.stdout, r.outcome["status"]) == (124, b"out\n", "idle-timed-out")
     assert (r.outcome["signal"], r.outcome["limits_hit"]) == (15, ["idle_timeout"])
-    assert r.outcome["wall_seconds"] >= 0.3
+    assert r.outcome["wall_seconds"] >= float(SOON)
 
 
 def test_output_of_either_stream_counts(pyjail):
@@ -170,19 +171,19 @@ def test_output_of_either_stream_counts(pyjail):
 
 
 def test_it_ends_a_payload_that_has_closed_its_output(pyjail):
-    r = pyjail.run("run", "--idle-timeout", "0.3", "--", *SH, "exec >&- 2>&-; exec sleep 1000")
+    r = pyjail.run("run", "--idle-timeout", SOON, "--", *SH, "exec >&- 2>&-; exec sleep 1000")
     assert r.outcome["status"] == "idle-timed-out"
 
 
 def test_a_deaf_payload_is_killed_after_the_grace(pyjail):
-    words = ("--idle-timeout", "0.3", "--grace", "0.2")
+    words = ("--idle-timeout", SOON, "--grace", "0.2")
     r = pyjail.run("run", *words, "--", *SH, "trap '' TERM; sleep 1000; sleep 1000")
     assert (r.returncode, r.outcome["status"]) == (124, "idle-timed-out")
 
 
 def test_last_words_after_the_warning_arrive(pyjail):
     code = "trap 'echo bye; exit 3' TERM; sleep 1000 & wait"
-    r = pyjail.run("run", "--idle-timeout", "0.3", "--", *SH, code)
+    r = pyjail.run("run", "--idle-timeout", SOON, "--", *SH, code)
     assert (r.stdout, r.outcome["status"], r.outcome["exit_code"]) == (b"bye\n", "idle-timed-out", 3)
 
 
@@ -195,8 +196,7 @@ def test_the_first_limit_counts(pyjail):
 def test_waiting_for_the_caller_is_not_idle(pyjail):
     """The caller reads nothing for longer than the limit; then all arrives."""
     reader, writer = os.pipe()
-    limit = str(0.3 * SLOWNESS)  # the first output is to come in time
-    words = ("run", "--idle-timeout", limit, "--", "/usr/bin/head", "-c", "1M", "/dev/zero")
+    words = ("run", "--idle-timeout", SOON, "--", "/usr/bin/head", "-c", "1M", "/dev/zero")
     with pyjail.popen(*words, stdout=writer) as process:
         os.close(writer)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -213,7 +213,7 @@ def test_waiting_for_the_caller_is_not_idle(pyjail):
 def test_a_caller_that_never_reads_does_not_outlast_the_time_limit(pyjail, payload):
     """Also where the payload has ended and only its output waits."""
     reader, writer = os.pipe()
-    words = ("--max-output", "1G", "--timeout", "0.4", "--grace", "0.1")
+    words = ("--max-output", "1G", "--timeout", SOON, "--grace", "0.1")
     r = pyjail.run("run", *words, "--", *SH, payload, stdout=writer)
     os.close(writer)
     assert (r.returncode, r.outcome["status"]) == (124, "timed-out")

@@ -153,7 +153,7 @@ def data_disk(work: Path, command: list[str]) -> Path:
     for found in (path for name in GATEWAY for path in ROOT.glob(f".venv/lib/python3*/site-packages/{name}")):
         copy = shutil.copytree if found.is_dir() else shutil.copy
         copy(found, site / found.name)
-    environment = "PYJAIL_PROGRAMS=/vm/programs PYJAIL_PATIENCE=3"
+    environment = "PYJAIL_PROGRAMS=/vm/programs PYJAIL_PATIENCE=4"
     (top / "command").write_text(f"export {environment}\nexec {shlex.join(command)}\n")
     subprocess.run(["chmod", "-R", "u=rwX,go=rX", top], check=True)
     disk = work / "data.ext4"
