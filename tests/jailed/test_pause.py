@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jailed.patience import SLOWNESS
 from support.features import no_memory_cgroup
 from support.launcher import Launcher
 from support.processes import alive_after, cgroup_folders, children, descendants, hold, supervisor
@@ -177,7 +178,7 @@ def test_a_paused_jail_ends(paused_by: Scripts, end: str) -> None:
     """With all that is in it, whatever it makes of signals."""
     found = paused_by.answer(BOX + f"""
 code = 'trap "exit 5" TERM; (trap "" TERM; while :; do :; done) & echo up; while :; do :; done'
-limits = dict(timeout=2.0, grace=1000.0) if not {end!r} else {{}}
+limits = dict(timeout={2 * SLOWNESS}.0, grace=1000.0) if not {end!r} else {{}}
 def inside(pid):
     found = [int(word) for word in open(f"/proc/{{pid}}/task/{{pid}}/children").read().split()]
     return found + [deeper for child in found for deeper in inside(child)]
