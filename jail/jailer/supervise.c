@@ -33,11 +33,6 @@ void kill_all(struct watch *w)
     w->stragglers_at = clock_us() + STRAGGLERS_US;
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static void blame(struct watch *w, enum cause cause)
 {
     if (w->verdict->cause == BY_ITSELF)
@@ -181,20 +176,6 @@ static void check_clock(struct watch *w)
     }
 }
 
-static struct __kernel_timespec *until(const struct watch *w, struct __kernel_timespec *t)
-{
-    int64_t next = earlier(earlier(w->timeout_at, w->idle_at), earlier(w->cpu_at, earlier(w->oom_at, w->kill_at)));
-    next = earlier(next, earlier(w->register_at, w->pause_at));
-    next = earlier(next, w->ended ? w->leave_at : w->stragglers_at);
-    if (next == NEVER)
-        return NULL;
-    int64_t left = next - clock_us();
-    left = left < 0 ? 0 : left;
-    t->tv_sec = left / 1000000;
-    t->tv_nsec = left % 1000000 * 1000;
-    return t;
-}
-
 static int64_t microseconds(const struct __kernel_old_timeval *t)
 {
     return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
@@ -303,31 +284,6 @@ static bool over(const struct watch *w)
     return w->ended && (relay_done() || clock_us() >= w->leave_at);
 }
 
-static int64_t after(const struct run *run, int64_t milliseconds)
-{
-    return milliseconds == UNSET ? NEVER : run->start_us + milliseconds * 1000;
-}
-
-static void start_clocks(struct watch *w)
-{
-    w->timeout_at = after(w->run, w->run->plan->timeout_ms);
-    w->idle_at = after(w->run, w->run->plan->idle_ms);
-    w->cpu_at = w->run->plan->cpu_ms == UNSET ? NEVER : 0;
-}
-
-/* What was taken until now, of time and of CPU time, has not been. */
-void restart_clocks(struct watch *w)
-{
-    struct usage u;
-    usage_read(w->run, &u);
-    w->run->base_user_us = u.user_us < 0 ? 0 : u.user_us;
-    w->run->base_system_us = u.system_us < 0 ? 0 : u.system_us;
-    w->run->start_us = clock_us();
-    relay_touch(w->run);
-    cputime_begin(w->run);
-    start_clocks(w);
-}
-
 void supervise(struct run *run, struct verdict *v)
 {
     struct watch w = {.run = run,
@@ -364,7 +320,7 @@ void supervise(struct run *run, struct verdict *v)
             wait[ON_CONTROL].fd = -1;
         if (w.started)
             wait[ON_ERRORS].fd = -1;
-        SYS(__NR_ppoll, wait, ON_PEERS + peers, until(&w, &t), 0, 8);
+        SYS(__NR_ppoll, wait, ON_PEERS + peers, next_alarm(&w, &t), 0, 8);
         if (wait[ON_ERRORS].revents && !w.started) { /* its end is closed by the execve: now we are in nobody's way */
             w.started = true;
             w.failed = wait[ON_ERRORS].revents & POLLIN;

@@ -29,8 +29,17 @@ struct watch {
     bool stopping; /* asked to by the terminal, and not to go on since */
 };
 
+static inline int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* supervise.c */
 void end_now(struct watch *w, enum cause cause);
+
+/* clocks.c */
+struct __kernel_timespec *next_alarm(const struct watch *w, struct __kernel_timespec *t); /* NULL: there is none */
+void start_clocks(struct watch *w);
 
 /* stragglers.c: kill all of the jail but init */
 void stragglers_kill(const struct run *run);
