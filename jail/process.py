@@ -80,12 +80,13 @@ class Process(Started):
 
         What holds over the jail stays held, memory above all, and its clocks run on: a limit on time, on time
         without output too, may end it, as `kill` and the end of this process do. What is asked for meanwhile,
-        signals and further commands, takes effect when it goes on; SIGTERM resumes it. Commands of the jail
-        that is paused can tell by the clock that they were.
+        signals and further commands, takes effect when it goes on; SIGTERM resumes it. By the clock the jail
+        can tell that it was paused.
 
         Raises UnsupportedError where the jail has no cgroup that could do it, ProcessLookupError where it has
         ended, TimeoutError where after 4 seconds some process still could not be frozen (it sleeps in the
-        kernel); the jail runs on then. See cgroups(7) and, for version 1, the kernel's freezer subsystem.
+        kernel), OSError (ECANCELED) where it was resumed meanwhile; the jail runs on then. See cgroups(7)
+        and, for version 1, the kernel's freezer subsystem.
         """
         with self._running.connect() as connection:
             try:
