@@ -23,6 +23,29 @@
     return data;
   };
 
+  const be = (name, code) => {
+    process.argv.splice(1, 1, path.resolve(name));
+    const main = new Module('.', null);
+    main.filename = process.argv[1];
+    main.paths = Module._nodeModulePaths(path.dirname(main.filename));
+    process.mainModule = main;
+    main._compile(code.toString().replace(/^\uFEFF/, '').replace(/^#!.*/, ''), main.filename);
+    main.loaded = true;
+  };
+
+  // Programs and their output, in vain: what is done for the first time takes five times as long. Before the imports,
+  // which may change what a console is.
+  const { Writable } = require('stream');
+  const nowhere = new Writable({ write: (data, encoding, done) => done() });
+  const streams = [process.stdout, process.stderr];
+  for (let time = 0; time < 5; time++) {
+    for (const stream of streams) stream.write('');
+    for (const stream of streams) stream.write = (...given) => nowhere.write(...given);
+    be('job', Buffer.from(`console.log('x', { x: [${time}] }); console.error('x')`));
+    for (const stream of streams) delete stream.write;
+  }
+  process.mainModule = undefined;
+
   const begun = Date.now() - 10; // the times of files are behind the clock by as many milliseconds at most
   const base = Module.createRequire(path.join(process.cwd(), 'job'));
   try {
@@ -35,26 +58,6 @@
   // What was changed meanwhile may have been read before that.
   const meanwhile = (time) => time >= begun && time <= Date.now();
   const unsure = files.some(([, known]) => known && meanwhile(Number(known[4] / 1000000n)));
-  const be = (name, code) => {
-    process.argv.splice(1, 1, path.resolve(name));
-    const main = new Module('.', null);
-    main.filename = process.argv[1];
-    main.paths = Module._nodeModulePaths(path.dirname(main.filename));
-    process.mainModule = main;
-    main._compile(code.toString().replace(/^\uFEFF/, '').replace(/^#!.*/, ''), main.filename);
-    main.loaded = true;
-  };
-
-  // A program and its output, once in vain: what is done for the first time takes five times as long.
-  const { Writable } = require('stream');
-  const nowhere = new Writable({ write: (data, encoding, done) => done() });
-  const quiet = new console.Console({ stdout: nowhere, stderr: nowhere });
-  be('job', Buffer.from('0'));
-  for (let time = 0; time < 3; time++) {
-    for (const stream of [process.stdout, process.stderr]) stream.write('');
-    quiet.log('%s', 'x', { x: [time] });
-    quiet.error(time);
-  }
   say('r');
   const sizes = read(16).toString();
   const changed = unsure || files.some(([file, known]) => `${stamp(file)}` !== `${known}`);
@@ -73,7 +76,6 @@
   if (kind === 'code') {
     be(words[0], code);
   } else {
-    process.mainModule = undefined;
     Module.runMain();
   }
 }
