@@ -129,15 +129,16 @@ SLOW = (
 )
 
 # The quick ones take what another kernel, or another user's cgroups, changes first.
+CGROUPS = _tests("jailed", "limits*", "cpu_time", "cgroup_*", "pause")
 PLACES = _tests("jailed", "limits", "cgroup_places")
 FIRST = _tests("escape", "cgroup_escape", "namespaces_nested", "resource_[cos]*", "stdio_reopened")
 SYSTEMD = _tests("integration", "systemd")
 # Another libseccomp, another Python, another C library.
 LIBRARIES = _tests("unit", "front_probe", "host", "seccomp_libseccomp", "seccomp_notify")
 QUICK = (
-    Leg("trixie", "root", (*SYSTEMD, *_tests("integration", "systemd_gateway"), *RESOURCES, *FIRST)),
+    Leg("trixie", "root", (*SYSTEMD, *_tests("integration", "systemd_gateway"), *CGROUPS, *FIRST)),
     Leg("bookworm", "root", (*SYSTEMD, *PLACES, *FIRST, *_tests("jailed", "network"))),
-    Leg("trixie", "tester", (*SYSTEMD, *RESOURCES, *FIRST)),
+    Leg("trixie", "tester", (*SYSTEMD, *CGROUPS, *FIRST)),
     Leg("bookworm", "tester", (*SYSTEMD, *PLACES, *FIRST)),
     Leg("trixie", "nosub", (*LIBRARIES, *PLACES, *FIRST, *_tests("escape", "host_files"))),
     Leg("bookworm", "nosub", (*LIBRARIES, *FIRST)),
