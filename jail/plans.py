@@ -34,9 +34,9 @@ class Kept:
     facts: tuple[Depends, ...]
     cgroups: bytes
 
-    def holds(self) -> bool:
-        """Whether the same would be made now."""
-        return all(map(_is_still, self.facts)) and own_cgroups() == self.cgroups
+    def holds(self, cgroups: bytes) -> bool:
+        """Whether the same would be made now, in these cgroups."""
+        return cgroups == self.cgroups and all(map(_is_still, self.facts))
 
     def holds_in(self, now: Surroundings) -> bool:
         """Whether it may be, as far as the serving jailer does not look itself."""
@@ -46,14 +46,17 @@ class Kept:
 _kept: dict[object, Kept] = {}
 
 
-def plan_text(jail: Jail) -> bytes:
+def plan_text(jail: Jail, now: Surroundings | None = None) -> bytes:
     """The plan of the jail on this host as it is now, without a command and without a place for the outcome.
+    `now`: the surroundings, for who has just looked.
 
     Raises SpecError or UnsupportedError.
     """
     key = _key(jail)
     kept = _kept.get(key)
-    return kept.text if kept is not None and kept.holds() else _made(jail, key).text
+    if kept is not None and kept.holds(now.cgroups if now else own_cgroups()):
+        return kept.text
+    return _made(jail, key).text
 
 
 def likely_plan(jail: Jail) -> Kept:

@@ -133,11 +133,12 @@ class Warm:
         return Standby(self._runner, self._standby_jail, streams, receives=self._receives, key=key)
 
     def _key(self) -> Key:
-        plan = plan_text(self._standby_jail)
+        now = surroundings()
+        plan = plan_text(self._standby_jail, now)
         self._receives = self._runner.receives and _may_receive(plan)
         return (
             plan,
-            surroundings(),
+            now,
             tuple(os.environb.get(os.fsencode(name)) for name in self._env),
             tuple(map(_identity, self._binds)),
         )

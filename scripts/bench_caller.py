@@ -21,6 +21,7 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE, MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 DESCRIPTOR_OPTIONS = ("--file", "--seccomp")
 """Of bubblewrap: what follows is the number of a descriptor."""
+SETTLED = 2.0  # seconds after the last run: jails that were made ahead have gone by then
 SLABS = ("net_namespace", "mnt_cache", "user_namespace", "pid_namespace", "mqueue_inode_cache")
 
 
@@ -181,9 +182,11 @@ def resident(pid: str) -> int:
 def leaks(act: Callable[[], int], runs: int) -> dict[str, Any]:
     for _ in range(min(runs, 500)):  # until caches and heaps have the size that they keep
         act()
+    time.sleep(SETTLED)
     before = used()
     for _ in range(runs):
         act()
+    time.sleep(SETTLED)
     return {"before": before, "after": used()}
 
 
