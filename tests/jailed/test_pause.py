@@ -82,13 +82,13 @@ answer(still=still, status=process.outcome.status)
     assert found == {"still": [True] * 2, "status": "killed"}
 
 
-CHAINS = "c() { c & }; for i in $(seq 100); do c; done; echo; exec sleep 1000"
+CHAINS = "c() { c & }; for i in $(seq 60); do c; done; echo; exec sleep 1000"
 
 
 def test_those_who_come_and_go_are_caught(paused_by: Scripts) -> None:
     """In version 1 each is moved on its own, which takes longer than one of them lives."""
     found = paused_by.answer(BOX + """
-box = box.with_limits(memory="512M", pids=250)
+box = box.with_limits(memory="512M", pids=2000)
 with jail.start(["/bin/sh", "-c", sys.argv[1]], jail=box, stdout=PIPE, stderr=DEVNULL) as process:
     process.stdout.readline()
     process.pause()
