@@ -355,6 +355,7 @@ void supervise(struct run *run, struct verdict *v)
             manager_tell(run);
         check_clock(&w);
     } while (!over(&w));
+    blame(&w, relay_exceeded()); /* the last of the output may have been passed on since we last looked */
     collect(&w);
     pause_end();
 }
