@@ -75,7 +75,7 @@ def test_an_init_that_the_payload_starves_ends_the_jail(jailed: Callable[..., Co
     """prlimit(2) asks for the same ids alone, and poll(2) for a limit above what it waits for: init would
     neither sleep nor hear anything, outside of the jail's cgroup of version 1."""
     result = jailed("""
-import resource
+import resource, signal
 resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
 def orphan():  # for which init wakes
     if os.fork() == 0:
