@@ -65,6 +65,7 @@ class Spied:
 
 def spy_on(launcher: Launcher, place: Path) -> Spied:
     """Set it up in `place`, a folder of the launcher's user."""
+    settle(launcher.installation.packages / "seccomp" / "profiles" / "default.toml")  # just installed
     folder, cache = place / "spied", place / "cache"
     for path in (folder, cache):
         path.mkdir()
