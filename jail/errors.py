@@ -35,7 +35,8 @@ class UnsupportedError(JailError):
 
 
 class LaunchError(JailError, OSError):
-    """The jail could not be set up; the payload never ran.
+    """The jail could not be set up; the payload never ran. (But where the step is `jailer` and the hint says
+    that it may have: somebody killed the jailer between the two.)
 
     `step` is what failed, on which `object`, with `errno` (0 where none applies); `line` is the plan's line
     or 0; `hint` says what to do about it, or is "".

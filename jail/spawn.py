@@ -170,7 +170,7 @@ class Serving:
         while we look at our surroundings and at the plan. A jailer that ends before it has answered has done
         nothing yet where it has not heard that; else it may have begun, and nobody else may begin again.
         """
-        memory = _memory(text + b"\0")
+        memory, begun = _memory(text + b"\0"), False
         try:
             for number in range(TRIES):
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -191,7 +191,8 @@ class Serving:
                             if error:
                                 raise OSError(error, os.strerror(error))
                             return number, found[0] if found else -1, ours
-                        if told and not unread:
+                        begun = told and not unread
+                        if begun:
                             ours.close()
                             break
                 except ConnectionError:
@@ -202,7 +203,9 @@ class Serving:
                 ours.close()
         finally:
             os.close(memory)
-        raise LaunchError("the jailer ended before it had told that the jail runs", "jailer", object=JAILER)
+        hint = "the command may have begun, and has ended: start it again if it may run twice" * begun
+        why = "the jailer ended before it had told that the jail runs"
+        raise LaunchError(why, "jailer", hint=hint, object=JAILER)
 
     def _ask(self, head: bytes, descriptors: tuple[int, ...], looking: bool) -> Surroundings:
         """The surroundings that the jailer has which was asked; `looking`: they are ours."""

@@ -35,6 +35,13 @@ def makes_progress(process):
 def stands_still(process):
     return len({use(process) for _ in range(50)}) == 1
 """
+PAUSED = BOX + """
+with jail.start(["/bin/sh", "-c", "sleep 1000 & while :; do :; done"], jail=box) as process:
+    makes_progress(process)
+    process.pause()
+    answer(pid=process.pid)
+    sys.stdin.read()
+"""
 CALL = "import ctypes, os\nx86 = os.uname().machine == 'x86_64'\ncall = ctypes.CDLL(None).syscall\n"
 SPIN = """
 import os, threading
@@ -204,13 +211,7 @@ process.__exit__(None, None, None)
 
 
 def test_the_callers_death_ends_it(paused_by: Scripts) -> None:
-    caller, line = paused_by.started(BOX + """
-with jail.start(["/bin/sh", "-c", "sleep 1000 & while :; do :; done"], jail=box) as process:
-    makes_progress(process)
-    process.pause()
-    answer(pid=process.pid)
-    sys.stdin.read()
-""")
+    caller, line = paused_by.started(PAUSED)
     with caller:
         pid = int(line.split(b":")[1].strip(b" }\n"))
         held = hold((pid, *descendants(pid)))
@@ -275,13 +276,7 @@ answer(refused="--memory" in refused, line=line, ended=ended)
 def test_what_was_left_frozen_ends_at_the_next_start(cgroup_pyjail: Launcher) -> None:
     """Where both the supervisor and what would have thawed the jail in its place were killed."""
     runs = Scripts(cgroup_pyjail)
-    caller, line = runs.started(BOX + """
-with jail.start(["/bin/sh", "-c", "sleep 1000 & while :; do :; done"], jail=box) as process:
-    makes_progress(process)
-    process.pause()
-    answer(pid=process.pid)
-    sys.stdin.read()
-""")
+    caller, line = runs.started(PAUSED)
     with caller:
         pid = int(line.split(b":")[1].strip(b" }\n"))
         held = hold(descendants(pid))

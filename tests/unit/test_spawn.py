@@ -52,8 +52,9 @@ def test_a_jailer_that_does_not_answer(act: Callable[[socket.socket], object], t
     serving, fake = spawn.Serving(), Fake(act)
     serving._server = fake  # type: ignore[assignment]
     serving._surroundings = surroundings()
-    with pytest.raises(LaunchError):
+    with pytest.raises(LaunchError) as caught:
         serving.start(b"plan", ["true"], {}, {})
     for each in fake.threads:
         each.join()
     assert len(fake.threads) == times
+    assert ("may have begun" in caught.value.hint) == (times == 1)
