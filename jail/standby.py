@@ -122,13 +122,15 @@ class Standby:
             raise self._never("has ended") from None
 
     def offer(self, job: Job, descriptors: Mapping[int, int]) -> None:
-        """Show it the job, which it gets ready for while we look whether it is to have it. The descriptors
-        must stay open until `taking` has come to its end. That it has ended is seen later."""
+        """Show it the job, which it gets ready for while we look whether it is to have it, as its supervisor
+        does. The descriptors must stay open until `taking` has come to its end. That it has ended is seen
+        later."""
         self._offered = True
         self._unsent = memoryview(job.message(tuple(descriptors)))
         self._rights = array("i", descriptors.values())
         with contextlib.suppress(ConnectionError):
             self._send()
+            self._begin()
 
     def _send(self) -> bool:
         """Send on; False where it has to read first. Raises ConnectionError."""

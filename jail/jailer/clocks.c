@@ -31,10 +31,7 @@ void start_clocks(struct watch *w)
 /* What was taken until now, of time and of CPU time, has not been. */
 void restart_clocks(struct watch *w)
 {
-    struct usage u;
-    usage_read(w->run, &u);
-    w->run->base_user_us = u.user_us < 0 ? 0 : u.user_us;
-    w->run->base_system_us = u.system_us < 0 ? 0 : u.system_us;
+    usage_cpu(w->run, &w->run->base_user_us, &w->run->base_system_us);
     w->run->start_us = clock_us();
     relay_touch(w->run);
     cputime_begin(w->run);

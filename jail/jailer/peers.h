@@ -38,6 +38,7 @@ struct usage {
     int64_t user_us, system_us, memory, peak_memory, pids, pids_peak, read, written;
 };
 void usage_read(const struct run *run, struct usage *u);
+void usage_cpu(const struct run *run, int64_t *user_us, int64_t *system_us); /* of these alone, and from the very start */
 void usage_write(struct line *l, const struct run *run);
 bool usage_of_processes(unsigned init, struct usage *u); /* usage_proc.c */
 

@@ -38,6 +38,16 @@ static int64_t without_init(const struct cgroup *c, int64_t count)
     return c && c->version == 2 && count > 0 ? count - 1 : count;
 }
 
+void usage_cpu(const struct run *run, int64_t *user_us, int64_t *system_us)
+{
+    struct usage seen = {0};
+    if (cgroups_cpu(run, user_us, system_us))
+        return;
+    usage_of_processes((unsigned)run->pid, &seen);
+    *user_us = seen.user_us;
+    *system_us = seen.system_us;
+}
+
 void usage_read(const struct run *run, struct usage *u)
 {
     const struct cgroup *memory = plan_cgroup(run->plan, "memory"), *pids = plan_cgroup(run->plan, "pids");
