@@ -12,7 +12,7 @@
 #define IDLE_US 1000000  /* without a use */
 #define PAUSE_US 1000000 /* after a failure */
 #define REFILL_US 3000   /* after a use: making a jail is in the way of the one that has just begun … */
-#define HURRY_US 6000    /* … unless the next use is as near as the last one is */
+#define HURRY_US 6000    /* … unless the next use is as near as the last one is, and would find none */
 #define SOCKET_UNIX 1
 #define SOCKET_SEQPACKET 5
 
@@ -174,7 +174,8 @@ bool templates_hand_over(struct template *t, const struct asked *a)
 {
     int64_t now = clock_us();
     t->uses++;
-    t->refill_at = now - t->used_us < HURRY_US ? now : now + REFILL_US;
+    bool hurry = now - t->used_us < HURRY_US && count(t, READY) <= 1;
+    t->refill_at = hurry ? now : now + REFILL_US;
     t->used_us = now;
     return hand_to(t, READY, a) || hand_to(t, PREPARING, a);
 }
