@@ -179,8 +179,12 @@ bool cgroups_limit(const struct run *run, struct failure *f)
     return set(run->plan, false, f);
 }
 
-void cgroups_reclaim(const struct run *run)
+void cgroups_tend(struct run *run)
 {
+    if (run->tended)
+        return;
+    run->tended = true;
+    run->oom_event = cgroups_oom_event(run);
     for (unsigned i = 0; i < run->plan->cgroup_count; i++)
         if (run->plan->cgroups[i].parent >= 0)
             reclaim(run->plan, run->plan->cgroups[i].parent);

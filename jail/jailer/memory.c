@@ -17,7 +17,7 @@ void check_memory(struct watch *w)
 void hear_memory(struct watch *w)
 {
     uint64_t count;
-    sys_read(w->oom_event, &count, sizeof count);
+    sys_read(w->run->oom_event, &count, sizeof count);
     w->oom_looks = 100;
     check_memory(w);
 }
@@ -25,8 +25,9 @@ void hear_memory(struct watch *w)
 /* From when the payload runs, and whatever it has done to its memory already. */
 int watch_memory(struct watch *w)
 {
-    w->oom_event = cgroups_oom_event(w->run);
-    if (w->oom_event >= 0)
+    bool late = !w->run->tended;
+    cgroups_tend(w->run);
+    if (late && w->run->oom_event >= 0)
         check_memory(w);
-    return w->oom_event;
+    return w->run->oom_event;
 }

@@ -84,6 +84,7 @@ struct run run_of(struct plan *plan)
                         .manager = -1,
                         .handover = {-1, -1},
                         .listener = -1,
+                        .oom_event = -1,
                         .start_us = clock_us()};
 }
 

@@ -44,6 +44,8 @@ struct run {
     int listener, payload;   /* of an audited run: where its calls are heard, or -1; the payload's pid in the jail */
     int64_t start_us;
     int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
+    bool tended;             /* cgroups_tend was called */
+    int oom_event;           /* … and this tells that memory has run out; -1 where nothing does */
     bool begun;              /* the run's clocks were restarted by request */
     int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
 };
@@ -197,7 +199,7 @@ bool cgroups_prepare(struct run *run, struct failure *f); /* that of version 2, 
 int cgroups_birthplace(const struct run *run);            /* … its descriptor for clone3, or -1 */
 bool cgroups_make(struct run *run, struct failure *f);    /* those of version 1 */
 bool cgroups_limit(const struct run *run, struct failure *f);
-void cgroups_reclaim(const struct run *run); /* those of runs that were killed */
+void cgroups_tend(struct run *run); /* once: hear of the end of memory; remove those of runs that were killed */
 void cgroups_kill(const struct run *run);    /* everyone in them, where the kernel can */
 int64_t cgroups_oom_kills(const struct run *run); /* so far */
 int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */

@@ -253,7 +253,10 @@ int stand_by(struct plan *plan, int channel, int caller)
         return leave(&run);
     }
     if (!take_places(&run, &f) || !watch_mounts(&f) || !note_sources(&run, &f) || !begin_signals(&run, &f) ||
-        !launch(&run, &f) || !wait_for_request(&run, &a))
+        !launch(&run, &f))
+        return leave(&run);
+    cgroups_tend(&run);
+    if (!wait_for_request(&run, &a))
         return leave(&run);
     if (!fits(plan, &a.head) || !unchanged(&run)) {
         request_send(standby.channel, &a);

@@ -296,8 +296,7 @@ void supervise(struct run *run, struct verdict *v)
                       .pause_at = NEVER,
                       .kill_at = NEVER,
                       .leave_at = NEVER,
-                      .stragglers_at = NEVER,
-                      .oom_event = -1};
+                      .stragglers_at = NEVER};
     struct pollfd wait[ON_PEERS + MAX_PEERS] = {[ON_INIT] = {.fd = run->init, .events = POLLIN},
                                                 [ON_SIGNALS] = {.fd = run->signals, .events = POLLIN},
                                                 [ON_CONTROL] = {.fd = run->control[0], .events = POLLIN},
@@ -331,7 +330,6 @@ void supervise(struct run *run, struct verdict *v)
             if (!may_run(run)) /* it failed: nothing may run that is not heard */
                 kill_all(&w);
             wait[ON_MEMORY].fd = watch_memory(&w);
-            cgroups_reclaim(run);
         }
         if (wait[ON_CONTROL].revents) /* after that: what it says may be the end */
             hear_init(&w);

@@ -19,7 +19,7 @@ struct watch {
     bool freezing; /* told the kernel to */
     int64_t leave_at; /* whoever has not taken the output by then does not get it */
     int64_t stragglers_at; /* init was killed and has not ended by then */
-    int oom_event, oom_looks;
+    int oom_looks;
     bool gone;    /* all but init, which is about to end */
     bool ended;   /* the jail: init has, or all others */
     bool silent;  /* init has closed its end */
