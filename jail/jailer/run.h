@@ -50,10 +50,10 @@ struct run {
     int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
 };
 
-/* A file and the mount on which it was found, or why not. */
+/* A file, the mount on which it was found, and its owner, to whom an idmapped mount is bound; or why not. */
 struct identity {
     uint64_t mount, inode;
-    uint32_t major, minor;
+    uint32_t major, minor, uid, gid;
     int64_t error;
 };
 

@@ -5,27 +5,27 @@
 
 /* statx(2), as far as it is asked: older headers lack the mount. */
 struct facts {
-    uint32_t mask, unasked[7];
+    uint32_t mask, unasked[4], uid, gid, also;
     uint64_t inode;
     uint32_t more[24];
     uint32_t major, minor;
     uint64_t mount, rest[13];
 };
 
-_Static_assert(offsetof(struct facts, inode) == 0x20 && offsetof(struct facts, major) == 0x88 &&
-                   offsetof(struct facts, mount) == 0x90 && sizeof(struct facts) == 0x100,
+_Static_assert(offsetof(struct facts, uid) == 0x14 && offsetof(struct facts, inode) == 0x20 &&
+                   offsetof(struct facts, major) == 0x88 && offsetof(struct facts, mount) == 0x90 && sizeof(struct facts) == 0x100,
                "as the kernel has it");
 
 void source_identify(int fd, const char *path, struct identity *found)
 {
-    const unsigned flags = 0x800 | AT_EMPTY_PATH, asked = 0x100 | 0x1000; /* AT_NO_AUTOMOUNT; inode and mount */
+    const unsigned flags = 0x800 | AT_EMPTY_PATH, asked = 0x1118; /* AT_NO_AUTOMOUNT; owners, inode, mount */
     struct facts x = {0};
     long done = SYS(__NR_statx, fd, path, flags, asked, &x);
-    *found = (struct identity){x.mount, x.inode, x.major, x.minor, done};
+    *found = (struct identity){x.mount, x.inode, x.major, x.minor, x.uid, x.gid, done};
 }
 
-/* In a jail that is made ahead: what was found before must be what has been opened. In another mount namespace the
- * mounts have other numbers. */
+/* In a jail that is made ahead: what was found before must be what has been opened. In other namespaces the mounts
+ * and the owners have other numbers. */
 static bool is_as_seen(const struct run *run, const struct node *n, int fd)
 {
     struct identity now = {.error = fd};

@@ -79,6 +79,24 @@ answer(text=streams[0].decode(), ahead=ahead)
     assert found == {"text": "new", "ahead": how == "unchanged"}
 
 
+def test_a_source_that_is_given_away_is_the_new_owners(root_pyjail: Launcher, place_of_root: Path) -> None:
+    """What was made ahead would act as the one before: as root, on what root has left there."""
+    found = Scripts(root_pyjail).answer(SERVING + """
+top = sys.argv[1]
+with open(os.open(top + "/roots", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+    file.write("secret")
+box = Jail().with_bind(top, "/work", writable=True)
+server = serving(box)
+keep(1, box)
+os.chown(top, 1234, 1234)
+code = "cat /work/roots 2>/dev/null; touch /work/new && echo made"
+done, ahead, (out, _) = run_ahead(["/bin/sh", "-c", code], box, stdout=PIPE)
+made = os.stat(top + "/new")
+answer(out=out.decode(), ahead=ahead, owner=[made.st_uid, made.st_gid])
+""", str(place_of_root))
+    assert found == {"out": "made\n", "ahead": False, "owner": [1234, 1234]}
+
+
 def test_a_source_that_is_gone_is_an_error_and_one_that_came_is_there(scripts: Scripts, place: Path) -> None:
     found = scripts.answer(SERVING + """
 name = sys.argv[1] + "/file"
