@@ -101,6 +101,17 @@ static bool is_number(const struct request *head, int fd)
     return false;
 }
 
+bool request_fits(const struct request *head, const struct plan *plan)
+{
+    unsigned streams = 0;
+    for (int fd = 0; fd <= 2; fd++)
+        streams += is_number(head, fd);
+    for (unsigned i = 0; i < plan->pass_fd_count; i++)
+        if (!is_number(head, plan->pass_fds[i]))
+            return false;
+    return head->given == streams + plan->pass_fd_count;
+}
+
 static long clear(const struct request *head, int *fd, int above)
 {
     long copy = is_number(head, *fd) ? SYS(__NR_fcntl, *fd, F_DUPFD_CLOEXEC, above) : *fd;

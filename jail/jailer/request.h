@@ -47,6 +47,9 @@ long request_map(const struct asked *a, char **text);
 /* The command in a text that was mapped; false if it is not as the head says. */
 bool request_command(const struct request *head, char *text, struct command *c);
 
+/* Whether all that the plan passes is given, and nothing else: what is not would be some descriptor of ours. */
+bool request_fits(const struct request *head, const struct plan *plan);
+
 /* Move what is the payload's to its numbers, the others, and our own, out of the way. */
 long request_place(struct asked *a, int *const *own, unsigned count);
 

@@ -25,7 +25,8 @@ __attribute__((noreturn)) static void run(struct asked *a)
     long size = request_map(a, &text);
     bool good = size >= 0 && request_command(&a->head, text, &c) && request_place(a, own, COUNT(own)) >= 0;
     bool parsed = good && plan_parse(&plan, text + a->head.command, (size_t)size - a->head.command - 1, &unsound);
-    int error = size < 0 ? (int)-size : !good ? EBADMSG : parsed && !depends_hold(&plan) ? ESTALE : 0;
+    bool fits = !parsed || request_fits(&a->head, &plan);
+    int error = size < 0 ? (int)-size : !good || !fits ? EBADMSG : parsed && !depends_hold(&plan) ? ESTALE : 0;
     if ((!error && !request_confirmed(a, caller)) || !request_answer(a->fd[ASKED_LIFE], error))
         sys_exit(125);
     if (!parsed)

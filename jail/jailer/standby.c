@@ -150,19 +150,6 @@ static bool unchanged(const struct run *run)
     return true;
 }
 
-/* Whether the payload has stand-ins for all that it is given. */
-static bool fits(const struct plan *plan, const struct request *head)
-{
-    for (unsigned i = 0; i < head->given; i++) {
-        bool known = head->number[i] < 3;
-        for (unsigned j = 0; j < plan->pass_fd_count; j++)
-            known = known || plan->pass_fds[j] == head->number[i];
-        if (!known)
-            return false;
-    }
-    return true;
-}
-
 /* As if we had just been started: what came while nobody knew us was for others. */
 static void forget_signals(const struct run *run)
 {
@@ -258,7 +245,7 @@ int stand_by(struct plan *plan, int channel, int caller)
     cgroups_tend(&run);
     if (!wait_for_request(&run, &a))
         return leave(&run);
-    if (!fits(plan, &a.head) || !unchanged(&run)) {
+    if (!request_fits(&a.head, plan) || !unchanged(&run)) {
         request_send(standby.channel, &a);
         return leave(&run);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -290,6 +291,27 @@ answer(errors=errors, same=serving() == server)
 """)
     assert set(found["errors"]) <= {"OSError", "nothing", "setup-failed"}
     assert found["same"]
+
+
+def test_a_passed_descriptor_that_does_not_come_is_none_of_the_jailers_own(scripts: Scripts) -> None:
+    """The jailer has others under these numbers: the socket of the requests, the ways into cgroups."""
+    found = scripts.answer(SERVING + """
+import dataclasses, struct
+server = serving()
+errors = []
+for ahead in (0, 1):
+    for number in range(3, 16):
+        box = dataclasses.replace(Jail(), pass_fds=(number,))
+        keep(ahead, box)
+        head, text = struct.pack("=7I", 0, 1, 0, 0, 10, 0xffffffff, 0), b"/bin/true\\0" + plan_text(box)
+        try:
+            spawn.launcher._asked(head, text, (os.memfd_create("outcome"),), lambda now: True)
+            errors.append("began")
+        except OSError as error:
+            errors.append(error.errno)
+answer(errors=sorted(set(errors)), same=serving() == server)
+""")
+    assert found == {"errors": [errno.EBADMSG], "same": True}
 
 
 def test_many_runs_leave_nothing_in_the_serving_jailer(scripts: Scripts) -> None:
