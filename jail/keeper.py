@@ -33,8 +33,13 @@ class Waiting(Protocol):
     def gate(self) -> int:
         """Readable when there is something for `look`; -1 where it needs no time to become ready."""
 
+    @property
+    def deadline(self) -> float:
+        """When it is given up where it is not ready (time.monotonic)."""
+
     def look(self) -> bool:
-        """Whether it is ready; does not wait. Raises JailError where it never will be."""
+        """Whether it is ready; does not wait. Raises JailError where it never will be: it has ended, or its
+        deadline has passed."""
 
     def fits(self, key: object) -> bool:
         """Whether it is still what one that is started now would be."""
@@ -50,12 +55,12 @@ T = TypeVar("T", bound=Waiting)
 
 
 class Keeper(Generic[T]):
-    """Keeps `size` things that `make` starts. What waits longer than `max_age` seconds is replaced, what is
-    not ready `warm_up` seconds after its start is given up. Safe to use by threads, and after a fork, when
-    the child begins with none. The thread begins with the first `refill`."""
+    """Keeps `size` things that `make` starts. What waits longer than `max_age` seconds is replaced. Safe to
+    use by threads, and after a fork, when the child begins with none. The thread begins with the first
+    `refill`."""
 
-    def __init__(self, make: Callable[[], T], size: int, *, max_age: float, warm_up: float) -> None:
-        self._make, self._size, self._max_age, self._warm_up = make, size, max_age, warm_up
+    def __init__(self, make: Callable[[], T], size: int, *, max_age: float) -> None:
+        self._make, self._size, self._max_age = make, size, max_age
         self._closed = False
         self._begin()
         _keepers.add(self)
@@ -66,6 +71,7 @@ class Keeper(Generic[T]):
         self._warming: dict[T, float] = {}
         self._ending: list[T] = []
         self._failures = 0
+        self._failure: JailError | OSError | None = None
         self._next = 0.0
         self._asked = False
         self._thread: threading.Thread | None = None
@@ -91,14 +97,16 @@ class Keeper(Generic[T]):
         return None
 
     def refill(self, pause: float = 0.0) -> None:
-        """Start what is missing, in the background; after `pause` seconds, in which who has just taken one
-        has the machine for himself. Those who take more meanwhile do not put it off."""
+        """Start what is missing, in the background: at once, or after `pause` seconds, in which who has just
+        taken one has the machine for himself. Those who take more meanwhile do not put it off."""
         with self._changed:
             if self._closed:
                 return
             self._asked = True
             now = time.monotonic()
-            if pause and self._next <= now and self._missing() <= 1:
+            if not pause:
+                self._failure, self._next = None, 0.0
+            elif self._next <= now and self._missing() <= 1:
                 self._next = now + pause
             if self._thread is None:
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -108,12 +116,18 @@ class Keeper(Generic[T]):
                 os.eventfd_write(self._wake, 1)
 
     def wait_full(self, timeout: float | None = None) -> bool:
-        """Start what is missing and wait until all are ready; False after `timeout` seconds."""
+        """Start what is missing and wait until all are ready; False after `timeout` seconds. Raises what one
+        of them raises that never will be."""
         if len(self._ready) >= self._size:
             return True
         self.refill()
         with self._changed:
-            return self._changed.wait_for(lambda: self._closed or len(self._ready) >= self._size, timeout)
+            self._changed.wait_for(
+                lambda: self._closed or self._failure or len(self._ready) >= self._size, timeout
+            )
+            if self._failure:
+                raise self._failure
+            return self._closed or len(self._ready) >= self._size
 
     def close(self) -> None:
         """End all of them; comes back when they have ended."""
@@ -156,17 +170,19 @@ class Keeper(Generic[T]):
     def _start(self) -> None:
         try:
             one = self._make()
-        except (JailError, OSError):  # who takes meets it too, and is told
+        except (JailError, OSError) as error:  # who takes meets it too, and is told
             with self._changed:
-                self._failed()
+                self._failed(error)
             return
         with self._changed:
             kept = self._ready if one.gate < 0 else self._warming
             kept[one] = time.monotonic()
             self._changed.notify_all()
 
-    def _failed(self) -> None:
+    def _failed(self, why: JailError | OSError | None = None) -> None:
         self._failures += 1
+        self._failure = why or self._failure
+        self._changed.notify_all()
         self._next = time.monotonic() + min(SLOWEST, 0.05 * 2 ** min(self._failures, 20))
 
     def _look(self) -> None:
@@ -184,18 +200,17 @@ class Keeper(Generic[T]):
                 if one.pidfd in ended:
                     self._failed()
         for one, since in list(self._warming.items()):
-            ready = False
-            with contextlib.suppress(JailError, OSError):
-                if one.gate not in opened and one.pidfd not in ended and now - since <= self._warm_up:
+            if one.gate not in opened and one.pidfd not in ended and now < one.deadline:
+                continue
+            try:
+                if not one.look():
                     continue
-                ready = one.pidfd not in ended and one.gate in opened and one.look()
-            del self._warming[one]
-            if ready:
                 self._ready[one] = since
-            else:
+                self._changed.notify_all()
+            except (JailError, OSError) as error:
                 self._drop(one)
-                self._failed()
-            self._changed.notify_all()
+                self._failed(error)
+            del self._warming[one]
 
     def _sleep(self, pause: float | None) -> None:
         poll = select.poll()
@@ -204,7 +219,7 @@ class Keeper(Generic[T]):
             now = time.monotonic()
             waits = [] if pause is None else [pause]
             waits += [since + self._max_age - now for since in self._ready.values()]
-            waits += [since + self._warm_up - now for since in self._warming.values()]
+            waits += [one.deadline - now for one in self._warming]
             for one in (*self._ready, *self._warming, *self._ending):
                 poll.register(one.pidfd, select.POLLIN)
             for one in self._warming:

@@ -67,7 +67,8 @@ class Pool:
         return self._source.ready
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until all `size` of them do; False after `timeout` seconds."""
+        """Wait until all `size` of them do; False after `timeout` seconds. Raises LaunchError where one of
+        them never will: its program or a module is missing, its jail cannot be set up."""
         return self._source.wait_ready(timeout)
 
     def run(self, argv: Sequence[str | bytes], **options: Unpack[Run]) -> Outcome:

@@ -70,7 +70,7 @@ class Standby:
     ) -> None:
         self.runner, self.key = runner, key
         self.deadline = time.monotonic() + WARM_UP
-        self._ready = self._offered = self._asked = False
+        self._ready = self._silent = self._offered = self._asked = False
         self._unsent, self._rights = memoryview(b""), array("i")
         self._clocks: socket.socket | None = None
         given = dict(descriptors or {})
@@ -95,24 +95,45 @@ class Standby:
 
     @property
     def gate(self) -> int:
+        if self._silent:
+            return self.pidfd
         return -1 if self._ready else self._channel.fileno()
 
     def fits(self, key: object) -> bool:
         return self.key == key
 
     def look(self) -> bool:
-        try:
-            said = self._channel.recv(MOST_TOLD)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            said = b""
-        self._ready = said == b"r"
-        if said and not self._ready:
-            raise self._never(f"cannot import: {printable(said[1:].decode(errors='replace'))}")
+        said = self._said()
+        self._ready, self._silent = said == b"r", said == b""
         if self._ready:
             self._connect()
+        elif said:
+            raise self._never(f"cannot import: {printable(said[1:].decode(errors='replace'))}")
+        elif select_now(self.pidfd):
+            raise self._ended()
+        elif time.monotonic() >= self.deadline:
+            raise self._never(f"was not ready within {WARM_UP:g} seconds")
         return self._ready
+
+    def _said(self) -> bytes | None:
+        """What it has told now; None for nothing yet, empty where it never will tell more."""
+        try:
+            return self._channel.recv(MOST_TOLD)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""
+
+    def _ended(self) -> LaunchError:
+        """Why it has, before it was ready."""
+        became = found(self.running, exceeded=False)
+        if isinstance(became, LaunchError):
+            return became
+        hint = ""
+        if became.error is not None and became.error.step == "exec":
+            name = self.runner.name
+            hint = f"install it where the jail sees it, or name another with jail.runners.{name}({name}=…)"
+        return self._never(f"ended before it was ready: {became.describe()}", hint=hint)
 
     def _connect(self) -> None:
         """The way to its clocks. Raises LaunchError."""
@@ -183,18 +204,7 @@ class Standby:
         """Wait until it is. Raises LaunchError."""
         while not self._ready:
             yield self.gate, select.POLLIN, self.deadline
-            if not self.look():
-                break
-        if self._ready:
-            return
-        if not select_now(self.pidfd):
-            yield self.pidfd, select.POLLIN, self.deadline
-        if not select_now(self.pidfd):
-            raise self._never(f"was not ready within {WARM_UP:g} seconds")
-        became = found(self.running, exceeded=False)
-        if isinstance(became, LaunchError):
-            raise became
-        raise self._never(f"ended before it was ready: {became.describe()}")
+            self.look()
 
     def giving(self) -> Generator[Wait, None, None]:
         """Have it do the job. Raises LaunchError where nothing of it was begun: the runner has ended, or, as
@@ -232,8 +242,9 @@ class Standby:
         self._channel.close()
         self.running.close()
 
-    def _never(self, why: str, kind: type[LaunchError] = LaunchError) -> LaunchError:
-        return kind(f"the runner {self.runner.name!r} {why}", "runner", object=self.runner.command[0])
+    def _never(self, why: str, kind: type[LaunchError] = LaunchError, hint: str = "") -> LaunchError:
+        what = f"the runner {self.runner.name!r} {why}"
+        return kind(what, "runner", hint=hint, object=self.runner.command[0])
 
 
 def select_now(descriptor: int) -> bool:

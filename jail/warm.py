@@ -19,7 +19,7 @@ from jail.plans import plan_text
 from jail.runners import Runner
 from jail.server import surroundings
 from jail.spec import Bind, Jail, check_env
-from jail.standby import WARM_UP, Job, StaleError, Standby
+from jail.standby import Job, StaleError, Standby
 from jail.started import Begun, Wait, Wanted, all_passed
 from jail.streams import DEVNULL, PIPE, Ends, Stream
 from seccomp import _calls
@@ -48,7 +48,7 @@ class Warm:
         self._standby_jail = dataclasses.replace(jail, pass_fds=())
         self._env = [name for name, value in jail.env if value is None]
         self._binds = [mount.source for mount in jail.mounts if isinstance(mount, Bind)]
-        self._keeper = Keeper(self._make, size, max_age=max_age, warm_up=WARM_UP)
+        self._keeper = Keeper(self._make, size, max_age=max_age)
         if size:
             self._keeper.refill()
 

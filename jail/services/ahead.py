@@ -7,6 +7,7 @@ ahead is a jail as any other, but that its clocks stand still until the request 
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 
@@ -75,7 +76,7 @@ class Ahead:
             others = [each for each in self._keepers if (each.path, each.name) == name]
             olds = [self._keepers.pop(other) for other in others]
             found = self._keepers[service] = Keeper(
-                lambda: Waiting(service), service.settings.pool, max_age=self._max_age, warm_up=WARM_UP
+                lambda: Waiting(service), service.settings.pool, max_age=self._max_age
             )
             for old in olds:
                 await run_sync(old.close)
@@ -101,7 +102,7 @@ def stamp(service: Service) -> object:
 class Waiting:
     """A runner that waits for its request; see keeper.Waiting. Raises what `jail.start` raises."""
 
-    gate = -1
+    gate, deadline = -1, math.inf
 
     def __init__(self, service: Service) -> None:
         self._service = service

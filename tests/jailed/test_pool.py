@@ -278,6 +278,34 @@ answer(ready=ready, outs=outs, child=child, variable=variable, before=before,
     }
 
 
+def test_waiting_for_what_never_will_be_ready(found: Any, place: Path) -> None:
+    """It is told at once why, and what is mended is found at the next call."""
+    told = found("""
+def waited(pool):
+    try:
+        return pool.wait_ready(60)
+    except jail.JailError as error:
+        return [type(error).__name__, str(error)]
+def once(runner, box=Jail()):
+    with Pool(box, 2, runner=runner) as pool:
+        return waited(pool)
+program = once(runners.node(node="no-such-node"))
+setup = once(runners.python(), Jail().with_bind("/no/such/source", "/x"))
+site = "/usr/local/lib/python3.%d/dist-packages" % sys.version_info[1]
+with Pool(Jail().with_bind(sys.argv[1], site), 1, runner=runners.python(["mended"])) as pool:
+    before = waited(pool)
+    with open(sys.argv[1] + "/mended.py", "w"):
+        after = waited(pool)
+answer(program=program, setup=setup, before=before, after=after)
+""", os.fspath(place))
+    assert told["program"][0] == told["setup"][0] == "LaunchError"
+    assert "cannot execute 'no-such-node': no such file" in told["program"][1]
+    assert told["program"][1].endswith("or name another with jail.runners.node(node=…)")
+    assert "/no/such/source" in told["setup"][1]
+    assert told["before"][1].endswith("cannot import: ModuleNotFoundError: No module named 'mended'")
+    assert told["after"] is True
+
+
 def test_time_counts_from_the_job(found: Any, place: Path) -> None:
     """What an interpreter takes to start, and its wait, is nobody's time."""
     (place / "slow.py").write_text(
