@@ -138,7 +138,7 @@ class Browser:
     def __init__(self) -> None:
         driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
         if driver is None or browser is None:
-            pytest.skip("no browser: as root, scripts/setup --test installs chromium and chromium-driver")
+            pytest.skip("no browser: scripts/setup --test installs Debian's, chromium and chromium-driver")
         self.process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = next(line for line in self.process.stdout if "started successfully on port" in line)
