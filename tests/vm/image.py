@@ -27,11 +27,12 @@ PACKAGES = (
     *("python3", "python3-pytest", "python3-hypothesis", "python3-cffi-backend", "python3-prctl"),
     *("python3-jsonschema", "python3-pyroute2", "python3-seccomp"),
 )
-# What the gateway and its tests need, Python alone, out of the checkout's own environment: the distributions'
-# are too old.
-GATEWAY = (
-    *("anyio", "certifi", "click", "h11", "httpcore", "httpx", "idna", "jinja2", "markupsafe"),
-    *("prometheus_client", "python_multipart", "sniffio", "starlette", "typing_extensions.py", "uvicorn"),
+# What the gateway, the asynchronous calls and their tests need, Python alone, out of the checkout's own
+# environment: the distributions' are too old.
+MODULES = (
+    *("anyio", "attr", "attrs", "certifi", "click", "h11", "httpcore", "httpx", "idna", "jinja2"),
+    *("markupsafe", "outcome", "prometheus_client", "python_multipart", "sniffio", "sortedcontainers"),
+    *("starlette", "trio", "typing_extensions.py", "uvicorn"),
 )
 
 
@@ -138,8 +139,7 @@ def _make_ext4(disk: Path, content: Path, size: str, *options: str) -> None:
 
 
 def data_disk(work: Path, command: list[str]) -> Path:
-    """A disk that holds a copy of the checkout, the programs built from it, the packages that the gateway
-    needs, and the command."""
+    """A disk that holds a copy of the checkout, the programs built from it, the modules, and the command."""
     top = work / "data"
     shutil.copytree(ROOT, top / "src", ignore=NOT_COPIED, symlinks=True)
     programs = top / "programs"
@@ -150,7 +150,7 @@ def data_disk(work: Path, command: list[str]) -> Path:
     subprocess.run([*build, "-o", programs / "jailer-fault"], check=True)
     site = top / "site"
     site.mkdir()
-    for found in (path for name in GATEWAY for path in ROOT.glob(f".venv/lib/python3*/site-packages/{name}")):
+    for found in (path for name in MODULES for path in ROOT.glob(f".venv/lib/python3*/site-packages/{name}")):
         copy = shutil.copytree if found.is_dir() else shutil.copy
         copy(found, site / found.name)
     environment = "PYJAIL_PROGRAMS=/vm/programs PYJAIL_PATIENCE=4"

@@ -109,15 +109,15 @@ def _tests(folder: str, *patterns: str) -> tuple[str, ...]:
     return tuple(str(path.relative_to(PROJECT)) for path in sorted(found))
 
 
-# Not run in machines: these want compilers, trio, or the containment probes, which no machine has; or node,
-# which the two Debians have, but not tried there yet: executor, pool, service.
-WANTING = ("async", "executor", "pool*", "probes", "profiles", "services", "service_[aefs]*")
-LEFT_OUT = _tests("jailed", *WANTING)
+# Not run in machines: these want compilers, or the containment probes, which no machine has.
+LEFT_OUT = _tests("jailed", "probes", "profiles")
 # What must hold everywhere: as each user, on each kernel.
 ESCAPE = _tests("escape", "*")
 RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*", "pause")
+# What runs in jails as a part of something greater, with Python and node.
+SERVICES = _tests("jailed", "async", "executor", "pool*", "service_[aefs]*", "services")
 # All others of real jails.
-REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *LEFT_OUT})
+REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *SERVICES, *LEFT_OUT})
 SLOW = (
     *(
         Leg(suite, user, files, part)
@@ -127,6 +127,7 @@ SLOW = (
     ),
     Leg("trixie", "root", REST, "rest"),
     Leg("bookworm", "tester", REST, "rest"),
+    Leg("trixie", "tester", SERVICES, "services"),
 )
 
 # The quick ones take what another kernel, or another user's cgroups, changes first.
