@@ -111,25 +111,28 @@ static bool is_of_the_place(long error)
     return error == -EACCES || error == -EPERM || error == -EBUSY || error == -EOPNOTSUPP || error == -ENOENT;
 }
 
+static bool make_born(struct plan *plan, struct cgroup *c, struct failure *f)
+{
+    char membership[CGROUP_TEXT];
+    TRY(f, STEP_CGROUP, c->line, cgroup_membership(membership));
+    long done = cgroup_make(c, membership);
+    if (is_of_the_place(done) && plan->scope_count) {
+        if (!cgroup_scope(plan, name, membership, f))
+            return false;
+        done = cgroup_make(c, membership);
+    }
+    TRY(f, STEP_CGROUP, c->line, done);
+    return true;
+}
+
 bool cgroups_prepare(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
-    char membership[CGROUP_TEXT];
     if (plan->cgroup_count)
         make_name();
-    for (unsigned i = 0; i < plan->cgroup_count; i++) {
-        struct cgroup *c = &plan->cgroups[i];
-        if (c->version != 2)
-            continue;
-        TRY(f, STEP_CGROUP, c->line, cgroup_membership(membership));
-        long done = cgroup_make(c, membership);
-        if (is_of_the_place(done) && plan->scope_count) {
-            if (!cgroup_scope(plan, name, membership, f))
-                return false;
-            done = cgroup_make(c, membership);
-        }
-        TRY(f, STEP_CGROUP, c->line, done);
-    }
+    for (unsigned i = 0; i < plan->cgroup_count; i++)
+        if (plan->cgroups[i].version == 2 && !make_born(plan, &plan->cgroups[i], f))
+            return false;
     return true;
 }
 

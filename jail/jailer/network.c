@@ -78,12 +78,23 @@ static void run_elsewhere(int thread)
         SYS(__NR_sched_setaffinity, thread, size, allowed);
 }
 
+/* A page that we share with the supervisor is copied when it is first written to: that had better be now, since it
+ * interrupts every processor that a thread of ours runs on. */
+static void own_nodes(const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->node_count; i++) {
+        volatile int *tree = &plan->nodes[i].tree;
+        *tree = *tree;
+    }
+}
+
 bool network_begin(struct run *run, struct failure *f)
 {
     const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                                 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     if (!run->plan->own_network)
         return true;
+    own_nodes(run->plan);
     long thread = spawn(flags, stack + sizeof stack, &network.thread, run_thread, &run->control[1]);
     TRY(f, STEP_NETWORK, 0, thread);
     run_elsewhere((int)thread);

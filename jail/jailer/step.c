@@ -1,9 +1,10 @@
 #include "step.h"
 #include "text.h"
 
+/* Texts in place, here and in text.c: a pointer in a table has to be relocated at each start, on a page of our own. */
 const char *step_name(enum step step)
 {
-    static const char *const names[] = {
+    static const char names[][24] = {
 #define STEP_NAME(id, name, phrase) name,
         STEPS(STEP_NAME)
 #undef STEP_NAME
@@ -13,7 +14,7 @@ const char *step_name(enum step step)
 
 const char *step_phrase(enum step step)
 {
-    static const char *const phrases[] = {
+    static const char phrases[][64] = {
 #define STEP_PHRASE(id, name, phrase) phrase,
         STEPS(STEP_PHRASE)
 #undef STEP_PHRASE

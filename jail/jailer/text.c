@@ -165,7 +165,7 @@ void line_json(struct line *l, const char *s)
 
 struct error_text {
     int error;
-    const char *name, *text;
+    char name[16], text[64];
 };
 
 static const struct error_text errors[] = {
