@@ -1,11 +1,11 @@
 /* Freezing all of a jail. In version 2 its own cgroup does that, init included, and who is killed there dies. In version
  * 1 it takes a cgroup of another hierarchy, which is made when the jail is first paused. The processes that are there by
- * then are moved into it from outside, each frozen on arrival, again and again until nobody new was born meanwhile;
+ * then are moved into it by init, each frozen on arrival, again and again until nobody new was born meanwhile;
  * whoever is born in it stays in it. Init stays outside: frozen, it could not die of a killed supervisor. */
 #include "cgroup.h"
 #include "text.h"
 
-#define AT_ONCE_US 20000 /* after which the supervisor looks after all else */
+#define AT_ONCE_US 20000 /* after which init looks after all else */
 #define REMOVE_FOLDER 0x200 /* AT_REMOVEDIR */
 
 static const struct cgroup *freezer_of(const struct run *run)
@@ -64,12 +64,6 @@ struct members {
     char text[4096];
 };
 
-static void open_members(struct members *m, const struct cgroup *c)
-{
-    m->fd = sys_open(c->folder, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-    m->at = m->size = 0;
-}
-
 /* 0: there are no more. */
 static uint64_t next_member(struct members *m)
 {
@@ -89,19 +83,19 @@ static uint64_t next_member(struct members *m)
     }
 }
 
+enum { OF_JAIL, IN_FREEZER, DOOR, GATHERED };
+
 /* Move whoever of the jail is not in the freezer; how many there were, so far. Each move waits for all processors, so that
  * a list of processes that come and go is old after the first: when one has ended, it takes a new one. Of a list out of
  * order too many would seem to be outside, and never too few. */
-static long gather(const struct cgroup *jail, const struct cgroup *freezer, int64_t until)
+int32_t cgroup_gather(const int *fds, unsigned count)
 {
-    struct members all, in;
-    long outside = 0;
-    int door = sys_open(freezer->folder, "cgroup.procs", O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-    open_members(&all, jail);
-    open_members(&in, freezer);
-    if (door < 0 || all.fd < 0 || in.fd < 0)
-        outside = -ESRCH;
-    for (uint64_t pid, inside = 0; outside >= 0 && (pid = next_member(&all)) > 0;) {
+    if (count != GATHERED)
+        return -EMFILE; /* the payload has lowered our limit on descriptors */
+    struct members all = {.fd = fds[OF_JAIL]}, in = {.fd = fds[IN_FREEZER]};
+    int64_t until = clock_us() + AT_ONCE_US;
+    int32_t outside = 0;
+    for (uint64_t pid, inside = 0; (pid = next_member(&all)) > 0;) {
         LINE(text, 24);
         while (inside < pid && (inside = next_member(&in)) > 0)
             ;
@@ -111,33 +105,49 @@ static long gather(const struct cgroup *jail, const struct cgroup *freezer, int6
             inside = UINT64_MAX;
         line_number(&text, pid, 10);
         outside++;
-        if (sys_write(door, text.data, text.used) < 0 || clock_us() >= until)
+        if (sys_write(fds[DOOR], text.data, text.used) < 0 || clock_us() >= until)
             break;
-    }
-    for (unsigned i = 0; i < 3; i++) {
-        int fd = (int[]){door, all.fd, in.fd}[i];
-        if (fd >= 0)
-            sys_close(fd);
     }
     return outside;
 }
 
-long cgroups_frozen(const struct run *run)
+bool cgroups_gathers(const struct run *run)
+{
+    const struct cgroup *c = freezer_of(run);
+    return c && c->version == 1 && c != &run->plan->cgroups[0];
+}
+
+static int open_members(const struct cgroup *c, int how)
+{
+    return sys_open(c->folder, "cgroup.procs", how | O_CLOEXEC | O_NOFOLLOW, 0);
+}
+
+/* Init's numbers are those of the jail. By ours one could be moved who is none of it: who was on the list may have ended
+ * since, and somebody of the host have got his number. */
+long cgroups_gather(const struct run *run)
 {
     const struct cgroup *c = freezer_of(run), *jail = &run->plan->cgroups[0];
+    struct order o = {.whom = THE_UNFROZEN};
+    int fds[] = {[OF_JAIL] = open_members(jail, O_RDONLY), [IN_FREEZER] = open_members(c, O_RDONLY),
+                 [DOOR] = open_members(c, O_WRONLY)};
+    bool there = fds[OF_JAIL] >= 0 && fds[IN_FREEZER] >= 0 && fds[DOOR] >= 0;
+    long done = there ? channel_send(run->control[0], &o, sizeof o, fds, GATHERED) : -ESRCH;
+    for (unsigned i = 0; i < GATHERED; i++)
+        if (fds[i] >= 0)
+            sys_close(fds[i]);
+    return done == -EPIPE || done == -ECONNRESET ? -ESRCH : done;
+}
+
+long cgroups_frozen(const struct run *run)
+{
+    const struct cgroup *c = freezer_of(run);
     char state[16];
-    long outside = 1;
-    int64_t until = clock_us() + AT_ONCE_US;
     if (!c || c->folder < 0)
         return -ESRCH;
     if (c->version == 2)
         return cgroup_number(c->folder, "cgroup.events", "frozen") == 1;
-    while (outside > 0 && clock_us() < until)
-        outside = c == jail ? 0 : gather(jail, c, until);
-    if (outside < 0)
-        return outside;
     cgroups_freeze(run); /* again: who slept in the kernel when he was moved may not have been frozen */
-    long n = outside ? 0 : cgroup_read_file(c->folder, "freezer.state", state, sizeof state);
+    long n = cgroup_read_file(c->folder, "freezer.state", state, sizeof state);
     return n < 0 ? n : n > 0 && text_equal(state, "FROZEN\n");
 }
 

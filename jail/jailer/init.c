@@ -113,6 +113,14 @@ static void tell_if_stopped(bool for_long)
     sys_write(INIT_CONTROL, &stopped, sizeof stopped);
 }
 
+static void gather(const int *fds, unsigned count)
+{
+    struct parcel p = {.kind = PARCEL_GATHERED, .outside = cgroup_gather(fds, count)};
+    for (unsigned i = 0; i < count; i++)
+        sys_close(fds[i]);
+    (void)sys_write(INIT_CONTROL, &p, sizeof p);
+}
+
 static void obey(void)
 {
     struct order order;
@@ -124,6 +132,8 @@ static void obey(void)
         return exec_command(&order, fds, count);
     if (order.whom == A_COMMAND)
         return exec_signal(&order);
+    if (order.whom == THE_UNFROZEN)
+        return gather(fds, count);
     int whom = order.whom == EVERYONE ? -1 : order.whom == ITS_GROUP ? -payload_pid : payload_pid;
     SYS(__NR_kill, whom, order.signal);
     if (order.signal == SIGSTOP || order.signal == SIGCONT)

@@ -62,6 +62,12 @@ const char *jail_state(const struct watch *w)
     return names[w->state];
 }
 
+/* What init does in between: whoever it finds outside has just been moved, and might have forked before. */
+static struct {
+    bool asked, outdated; /* outdated: for a pause before this one */
+    bool nobody;          /* outside, when it last looked */
+} gathering;
+
 static void give_up_pausing(struct watch *w, long error)
 {
     cgroups_thaw(w->run);
@@ -84,8 +90,33 @@ long pause_jail(struct watch *w)
     w->state = IS_PAUSING;
     w->freezing = false;
     w->pause_at = w->freeze_at = 0;
+    gathering.nobody = false;
+    gathering.outdated = gathering.asked;
     w->pause_until = clock_us() + LONGEST_US;
     return 1;
+}
+
+/* Until all are in the freezer and it is frozen; if it is not, anew. */
+static long gather(const struct run *run)
+{
+    if (cgroups_gathers(run) && !gathering.nobody) {
+        long done = gathering.asked ? 0 : cgroups_gather(run);
+        gathering.asked = gathering.asked || done > 0;
+        return done == -EAGAIN || done > 0 ? 0 : done;
+    }
+    gathering.nobody = false;
+    return cgroups_frozen(run);
+}
+
+void pause_gathered(struct watch *w, int outside)
+{
+    bool ours = w->state == IS_PAUSING && !gathering.outdated;
+    gathering.asked = gathering.outdated = false;
+    if (ours && outside < 0)
+        return give_up_pausing(w, -outside);
+    gathering.nobody = ours && outside == 0;
+    if (w->state == IS_PAUSING)
+        w->pause_at = 0;
 }
 
 /* Not before all commands are where they can be frozen: those that are asked for from now on come there by themselves.
@@ -103,7 +134,7 @@ static long advance(struct watch *w)
         w->freezing = true;
         w->freeze_at = clock_us() + ANEW_US;
     }
-    return done < 0 ? done : cgroups_frozen(w->run);
+    return done < 0 ? done : gather(w->run);
 }
 
 void check_pause(struct watch *w)

@@ -102,9 +102,9 @@ enum ending {
 #define MOST_HIT 8
 #define MANAGER_VARIABLES 3
 
-/* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail; a further command; or
- * one that init is to execute (exec.h). */
-enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE, A_COMMAND, NEW_COMMAND };
+/* Whom an order is for: as kill(2) tells them apart, one process, its group, or all of the jail; a further command; one
+ * that init is to execute (exec.h); or those that it is to bring into the freezer (cgroup_freezer.c). */
+enum whom { THE_PAYLOAD, ITS_GROUP, EVERYONE, A_COMMAND, NEW_COMMAND, THE_UNFROZEN };
 
 /* Control messages: supervisor to init. */
 struct order {
@@ -119,7 +119,7 @@ struct order {
  * network is made; from init, how the payload ended; that no process of the jail but init is left; and, where it was
  * told to, that it has stopped; from the payload's helper, the listener of an audited run. Before that, where the payload has a
  * terminal, both sides of it. Of a further command, that it is in the run's cgroups, why it could not be executed, and
- * its end. */
+ * its end. How many it has found outside of the freezer. */
 enum parcel_kind {
     PARCEL_TREES,
     PARCEL_GO,
@@ -132,7 +132,8 @@ enum parcel_kind {
     PARCEL_PTY,
     PARCEL_COMMAND_ENTERED,
     PARCEL_COMMAND_FAILED,
-    PARCEL_COMMAND_ENDED
+    PARCEL_COMMAND_ENDED,
+    PARCEL_GATHERED
 };
 
 #define CHANNEL_FDS 128
@@ -145,6 +146,7 @@ struct parcel {
     int32_t wait_status;
     int32_t payload; /* its pid in the jail */
     uint32_t command;
+    int32_t outside; /* or a negative errno */
     struct failure failure;
     int64_t user_us, system_us;
     bool helper;     /* init has it for a child besides the payload, and is to await its end */
@@ -218,7 +220,10 @@ int cgroups_oom_event(const struct run *run);
 long cgroups_freezable(struct run *run); /* makes what it takes in version 1; 0, or -ENODEV: the jail has none */
 int cgroups_thaw_file(const struct run *run); /* version 1: to write THAWED to, by whoever outlives us; -1: no need */
 long cgroups_freeze(const struct run *run);
-long cgroups_frozen(const struct run *run); /* 1: all of the jail is; 0: not yet; version 1 has to be asked again */
+bool cgroups_gathers(const struct run *run); /* version 1: all of the jail has to be brought there first */
+long cgroups_gather(const struct run *run);  /* … by init, which says how many were outside: none, when all are there */
+int32_t cgroup_gather(const int *fds, unsigned count); /* … and does it */
+long cgroups_frozen(const struct run *run); /* 1: all who are there are; 0: not yet; version 1 has to be asked again */
 long cgroups_thaw(const struct run *run);
 
 /* sources.c */

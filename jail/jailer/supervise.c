@@ -212,6 +212,8 @@ static void hear_init(struct watch *w)
             event_tell(w->run, "stopped", "");
             if (w->stopping)
                 stop_ourselves(w);
+        } else if (said.kind == PARCEL_GATHERED) {
+            pause_gathered(w, said.outside);
         } else if (said.kind == PARCEL_PTY) {
             if (!pty_take(w->run, fds, count, &w->verdict->failure))
                 kill_all(w);

@@ -46,6 +46,7 @@ void stragglers_kill(const struct run *run);
 
 /* pause.c */
 void check_pause(struct watch *w);
+void pause_gathered(struct watch *w, int outside); /* by init */
 void wake_jail(struct watch *w); /* if it is paused: it is to end */
 void pause_end(void);
 
