@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def ordinary() -> Iterator[User]:
             yield User("ordinary", name, os.geteuid(), os.getegid(), home)
         return
     name = f"pjtest{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--user-group", "--shell", "/bin/sh", name], check=True)
+    words = ("useradd", "--no-create-home", "--user-group", "--shell", "/bin/sh")
+    subprocess.run([*words, "--uid", str(_unused_uid()), name], check=True)
     try:
         entry = pwd.getpwnam(name)
         with _home(entry.pw_uid, entry.pw_gid) as home:
@@ -87,6 +89,15 @@ def ordinary() -> Iterator[User]:
     finally:
         _end_processes_of(pwd.getpwnam(name).pw_uid)
         subprocess.run(["userdel", name], check=True)
+
+
+def _unused_uid() -> int:
+    """An id of nobody's, also not of a process in a container, which has users of its own."""
+    used = {entry.pw_uid for entry in pwd.getpwall()}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            used.add(os.stat(f"/proc/{entry}").st_uid)
+    return random.choice([uid for uid in range(20_000, 60_000) if uid not in used])
 
 
 def _end_processes_of(uid: int) -> None:
