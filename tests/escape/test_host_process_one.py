@@ -92,7 +92,7 @@ def test_starving_init_does_not_change_the_verdict(jailed: Callable[..., Complet
 REACH = """
 attempt(os.setpgid, 0, 1)  # init's group
 idle = b"\\x30\\0\\0\\0\\5" + bytes(43)
-answer(own=[call(144, 0, 3, bytes(4)), call(314, 0, idle, 0), call(141, 0, 0, 1)],
+answer(own=[call(144, 0, 3, bytes(4)), call(314, 0, idle, 0), call(141, 0, 0, 19)],
        scheduler=call(144, 1, 5, bytes(4)), attributes=call(314, 1, idle, 0),
        priority=[call(141, which, who, 19) for which, who in ((0, 1), (1, 1), (1, 0), (2, 0))])
 """
