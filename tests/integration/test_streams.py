@@ -31,7 +31,9 @@ def feed(sink: IO[bytes], size: int) -> threading.Thread:
             with sink:
                 for block in blocks(size):
                     digest.update(block)
-                    sink.write(block)
+                    rest = memoryview(block)
+                    while rest:  # what is not buffered may be written in part
+                        rest = rest[sink.write(rest) :]
         except BrokenPipeError:
             pass
         thread.digest = digest.hexdigest()  # type: ignore[attr-defined]
