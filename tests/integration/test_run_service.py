@@ -295,7 +295,9 @@ def test_a_loop_after_the_first_tick_never_ended(pyjail: Launcher) -> None:
 def test_memory_had_no_limit(ours: Run) -> None:
     code = F + "{ const kept = []; for (;;) kept.push(Buffer.alloc(1 << 24, 1)); }"
     found = ours(*flags(code))
-    assert found.status > 128 and found.types[-1] == "error"
+    # Node ends, or says so to the program: before version 20.
+    assert found.status > 128 or (found.status == 100 and "allocation failed" in found.log)
+    assert found.types[-1] == "error"
 
 
 def test_the_network_could_be_used(ours: Run) -> None:
