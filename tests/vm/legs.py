@@ -43,9 +43,10 @@ class Results:
 HAS = dict.fromkeys(("trixie", "bookworm"), "cgroup,cgroup2,seccomp,landlock,userns")
 HAS["noble"] = "cgroup,cgroup2,seccomp,landlock"
 # The reasons to skip a test that are no surprise: what a suite, or a user, does not have.
+NODE = "node takes longer to start here than a pool waits"
 LACKS = {
-    "trixie": (),
-    "bookworm": ("this kernel has no SO_PEERPIDFD (Linux 6.5)",),
+    "trixie": (NODE,),
+    "bookworm": (NODE, "this kernel has no SO_PEERPIDFD (Linux 6.5)"),
     "noble": ("user namespaces are not to be had here",),
     "root": (
         "an ordinary user without a systemd session has no memory cgroup",
@@ -109,15 +110,14 @@ def _tests(folder: str, *patterns: str) -> tuple[str, ...]:
     return tuple(str(path.relative_to(PROJECT)) for path in sorted(found))
 
 
-# Not run in machines: these want compilers, or the containment probes, which no machine has.
-LEFT_OUT = _tests("jailed", "probes", "profiles")
+# Not run in machines: these want compilers, or the containment probes, which no machine has; or node time and
+# again, which takes half a minute to start there. Pools do not wait longer.
+LEFT_OUT = _tests("jailed", "pool*", "probes", "profiles", "service_[aefs]*", "services")
 # What must hold everywhere: as each user, on each kernel.
 ESCAPE = _tests("escape", "*")
 RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*", "pause")
-# What runs in jails as a part of something greater, with Python and node.
-SERVICES = _tests("jailed", "async", "executor", "pool*", "service_[aefs]*", "services")
 # All others of real jails.
-REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *SERVICES, *LEFT_OUT})
+REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *LEFT_OUT})
 SLOW = (
     *(
         Leg(suite, user, files, part)
@@ -127,7 +127,6 @@ SLOW = (
     ),
     Leg("trixie", "root", REST, "rest"),
     Leg("bookworm", "tester", REST, "rest"),
-    Leg("trixie", "tester", SERVICES, "services"),
 )
 
 # The quick ones take what another kernel, or another user's cgroups, changes first: limits in each machine,
