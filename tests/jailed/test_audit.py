@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jailed.patience import SLOWNESS
 from support.launcher import Completed, Launcher
 from support.plans import run_plan
 
@@ -164,7 +165,7 @@ FLOOD = "print('flood', flush=True)\nwhile True: call(101, 0, 0, 0, 0)"
 
 
 def test_a_flood_of_refused_calls_ends_at_its_timeout(pyjail: Launcher) -> None:
-    r = audited(pyjail, FLOOD, options=("--timeout", "1"))
+    r = audited(pyjail, FLOOD, options=("--timeout", str(SLOWNESS)))
     assert r.outcome is not None
     assert (r.returncode, r.outcome["status"]) == (124, "timed-out")
     assert denied(r)["ptrace"] > 100

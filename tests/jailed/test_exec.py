@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from jailed.test_fault_injection import steps
+from support.features import missing
 from support.launcher import Launcher
 from support.processes import alive_after, descendants, hold
 from support.scripts import Scripts
@@ -181,8 +182,8 @@ def test_every_step_that_fails_keeps_the_command_from_running(
     wrong = {}
     assert set(STEPS) < set(steps(faulty))
     for step in ("", *STEPS):
-        if step == "cgroup-join" and not pyjail.user.is_root:
-            continue
+        if step == "cgroup-join" and not (pyjail.user.is_root and missing("cgroup2")):
+            continue  # only those of version 1, which are root's, are joined
         words = ["/bin/sh", "-c", "echo; exec sleep 1000"]
         plan = pyjail.run("plan", "--bind", f"{place}:/data", "--", *words).stdout
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
