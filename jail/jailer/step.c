@@ -1,6 +1,10 @@
 #include "step.h"
 #include "text.h"
 
+#define STEP_FITS(id, name, phrase) _Static_assert(sizeof name <= 24 && sizeof phrase <= 64, "room for it, and its NUL");
+STEPS(STEP_FITS)
+#undef STEP_FITS
+
 /* Texts in place, here and in text.c: a pointer in a table has to be relocated at each start, on a page of our own. */
 const char *step_name(enum step step)
 {
