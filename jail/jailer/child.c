@@ -187,6 +187,7 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     take_ids,            /* before files are made: they belong to the jail's id; host id 0 is gone from here on */
     die_with_supervisor, /* after the ids, whose change clears the request; before any work worth interrupting */
     private_mounts,      /* before the first mount, or ours reach the host */
+    shrink_bounding_set, /* takes a while; a privileged supervisor is opening the sources meanwhile */
     root_build,          /* while host paths still resolve; ends with pivot_root and the old root detached */
     scratch_send,        /* while they are what they were made as */
     pty_open,            /* the caller's own terminal, if any, is out of reach from here on */
@@ -194,7 +195,6 @@ static bool (*const sequence[])(struct run *, struct failure *) = {
     own_keyring,         /* keyrings belong to users, not to namespaces: leave the caller's */
     own_session,         /* no terminal to push input into, no process group that reaches outside */
     standard_signals,
-    shrink_bounding_set, /* takes a while, as the signals do; the network and the cgroups are being made meanwhile */
     network_join,        /* from here on there is one thread */
     enter_cgroups,       /* those that we were not born in */
     hide_cgroup,         /* while we are there; the last thing that needs a capability */

@@ -116,9 +116,7 @@ static bool wait_for_network(struct run *run, struct failure *f)
     return true;
 }
 
-/* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root; the third
- * lets init let the payload go, when the limits are set; where there is an audit, when it has begun, and where there is a terminal, when we have it
- * (supervise.c). */
+/* The second go carries the ways into the cgroups of version 1, which are made while the jail builds its root. */
 static bool hand_over_cgroups(struct run *run, struct failure *f)
 {
     struct gates g;
@@ -131,12 +129,6 @@ static bool hand_over_cgroups(struct run *run, struct failure *f)
     TRY(f, STEP_GO, 0, say_go(run, false, fds, 2 * count));
     for (unsigned i = 0; i < 2 * count; i++)
         sys_close(fds[i]);
-    if (!cgroups_limit(run, f))
-        return false;
-    if (run->plan->cpu_ms != UNSET)
-        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
-    if (may_run(run))
-        TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
     return true;
 }
 
@@ -153,19 +145,31 @@ bool let_go_of_streams(const struct run *run, struct failure *f)
     return true;
 }
 
-/* A jail that has no command yet has stand-ins for what is the payload's, so that nothing else gets their numbers. */
+/* The third lets init let the payload go, when the limits are set and nothing of the payload's is left here; where there
+ * is an audit, when it has begun, and where there is a terminal, when we have it (supervise.c). A jail that has no
+ * command yet has stand-ins for what is the payload's, so that nothing else gets their numbers. */
+static bool let_payload_run(struct run *run, struct failure *f)
+{
+    if (!cgroups_limit(run, f) || (!run->seen && !let_go_of_streams(run, f)))
+        return false;
+    if (run->plan->cpu_ms != UNSET)
+        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
+    if (may_run(run))
+        TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
+    return true;
+}
+
 static bool let_go(struct run *run, struct failure *f)
 {
+    (void)f;
     sys_close(run->control[1]);
     sys_close(run->errors[1]);
-    if (run->seen)
-        return sys_close(run->handover[1]) == 0;
-    return let_go_of_streams(run, f);
+    return !run->seen || sys_close(run->handover[1]) == 0;
 }
 
 bool launch(struct run *run, struct failure *f)
 {
     return make_channel(run, f) && terminal_find(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
            ids_reserve(run, f) && relay_start(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
-           hand_over_sources(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f);
+           hand_over_sources(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f) && let_payload_run(run, f);
 }
