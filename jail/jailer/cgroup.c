@@ -51,7 +51,7 @@ static void reclaim(const struct plan *plan, int parent)
         for (long at = 0; at < n;) {
             const struct folder_entry *e = (const struct folder_entry *)(const void *)(entries + at);
             at += e->length;
-            long fd = text_starts(e->name, PREFIX) ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
+            long fd = text_starts(e->name, PREFIX) && !text_equal(e->name, name) ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
             if (fd < 0)
                 continue;
             cgroup_write_file((int)fd, "cgroup.kill", "1");
@@ -159,7 +159,7 @@ static bool set(const struct plan *plan, bool to_open, struct failure *f)
 bool cgroups_make(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
-    char membership[CGROUP_TEXT];
+    static char membership[CGROUP_TEXT];
     if (plan->cgroup_count == 0)
         return true;
     TRY(f, STEP_CGROUP, plan->cgroups[0].line, cgroup_membership(membership));

@@ -95,7 +95,7 @@ static char *own_path(char *text, const struct cgroup *c)
 
 long cgroup_open_own(const struct cgroup *c, const char *membership)
 {
-    char text[CGROUP_TEXT];
+    static char text[CGROUP_TEXT];
     LINE(path, 4096);
     memcpy(text, membership, text_length(membership) + 1);
     const char *own = own_path(text, c);

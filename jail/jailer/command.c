@@ -3,8 +3,12 @@
 #include "text.h"
 #include <linux/mman.h>
 
+/* There is no bound but the kernel's; few are the rule, and take no memory of their own. */
 static char **pointers(size_t count)
 {
+    static char *few[64];
+    if (count <= COUNT(few))
+        return few;
     long memory = SYS(__NR_mmap, 0, count * sizeof(char *), 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory < 0 && memory > -4096 ? NULL : (char **)memory;
 }

@@ -93,6 +93,13 @@ struct verdict no_verdict(void)
     return (struct verdict){.peak_memory = -1, .oom_kills = -1, .pids_peak = -1, .pids_hit = -1};
 }
 
+static void let_go_of_init(const struct run *run)
+{
+    const int held[] = {run->control[0], run->errors[0], run->init, run->signals, run->executable};
+    for (unsigned i = 0; i < COUNT(held); i++)
+        sys_close(held[i]);
+}
+
 int conclude(struct run *run, struct verdict *v)
 {
     registry_leave();
@@ -114,6 +121,8 @@ int conclude(struct run *run, struct verdict *v)
     }
     if (run->plan->control_fd >= 0) /* that is all; who waits for it need not wait for init */
         SYS(__NR_shutdown, run->plan->control_fd, STOP_WRITING);
+    if (run->pid > 0) /* what we hold of it ends while init does, not after that */
+        let_go_of_init(run);
     bury(run, NULL); /* nothing of the run outlives us */
     return status;
 }

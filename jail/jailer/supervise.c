@@ -338,7 +338,8 @@ void supervise(struct run *run, struct verdict *v)
         if (wait[ON_INIT].revents || (w.gone && !w.ended)) {
             w.ended = true;
             wait[ON_INIT].fd = -1;
-            pty_leave();
+            if (run->plan->pty_line)
+                pty_leave();
             if (w.stopping && !over(&w)) /* it has ended instead, and only we are left to stop */
                 stop_ourselves(&w);
         }

@@ -32,22 +32,13 @@ const char *text_last(const char *s, char c)
     return found;
 }
 
-static unsigned digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return (unsigned)(c - '0');
-    if (c >= 'a' && c <= 'f')
-        return (unsigned)(c - 'a') + 10;
-    return 99;
-}
-
 bool text_number(const char *s, unsigned base, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;
     if (!*s)
         return false;
     for (; *s; s++) {
-        unsigned d = digit(*s);
+        unsigned d = text_digit(*s);
         if (d >= base || __builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, d, &value) ||
             value > max)
             return false;

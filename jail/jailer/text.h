@@ -16,6 +16,16 @@ bool text_equal(const char *a, const char *b);
 bool text_starts(const char *s, const char *prefix);
 const char *text_last(const char *s, char c); /* the last c in s, or NULL */
 
+/* Up to 15, or more if it is none. */
+static inline unsigned text_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    if (c >= 'a' && c <= 'f')
+        return (unsigned)(c - 'a') + 10;
+    return 99;
+}
+
 /* Strict: digits only, the whole string, no overflow beyond max. */
 bool text_number(const char *s, unsigned base, uint64_t max, uint64_t *out);
 
