@@ -159,10 +159,14 @@ static bool set(const struct plan *plan, bool to_open, struct failure *f)
 bool cgroups_make(struct run *run, struct failure *f)
 {
     struct plan *plan = run->plan;
-    static char membership[CGROUP_TEXT];
+    static char own[CGROUP_TEXT];
+    const char *membership = run->membership;
     if (plan->cgroup_count == 0)
         return true;
-    TRY(f, STEP_CGROUP, plan->cgroups[0].line, cgroup_membership(membership));
+    if (!membership || cgroups_birthplace(run) >= 0) { /* which we may have moved for */
+        TRY(f, STEP_CGROUP, plan->cgroups[0].line, cgroup_membership(own));
+        membership = own;
+    }
     for (unsigned i = 0; i < plan->cgroup_count; i++)
         if (plan->cgroups[i].version == 1)
             TRY(f, STEP_CGROUP, plan->cgroups[i].line, cgroup_make(&plan->cgroups[i], membership));

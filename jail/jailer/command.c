@@ -63,6 +63,7 @@ bool command_prepare(struct run *run, const struct command *c, struct failure *f
     memcpy(run->argv + plan->argc, c->words, c->word_count * sizeof(char *));
     TRY(f, STEP_COMMAND, 0, words == 0 ? -EINVAL : 0);
     run->command = run->argv[0];
+    run->membership = c->membership;
     used = manager_environment(run, run->environment);
     for (size_t i = 0; i < c->variable_count; i++)
         run->environment[used++] = c->variables[i];

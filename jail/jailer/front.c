@@ -124,7 +124,7 @@ static int run(int argc, char **argv, char **envp, int dashes)
     static struct plan plan;
     struct front_key key = {.text = {key_memory, sizeof key_memory, 0, false}};
     front_key(&key, dashes - 1, argv + 1);
-    struct command c = {.words = argv + dashes + 1, .environment = envp};
+    struct command c = {.words = argv + dashes + 1, .environment = envp, .membership = key.membership};
     c.word_count = dashes + 1 < argc ? (size_t)(argc - dashes - 1) : 0;
     if (c.word_count && front_lookup(&key, envp, &plan))
         return execute(&plan, &c);

@@ -11,6 +11,7 @@ int front(int argc, char **argv, char **envp);
 struct front_key {
     struct line text; /* one field each, escaped, spaces between */
     char name[17];
+    const char *membership; /* /proc/self/cgroup, which takes long to read */
 };
 
 /* Fill in the key of `words`, those before the first `--`. */

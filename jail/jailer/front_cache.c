@@ -1,6 +1,7 @@
 /* The reading side of the plan cache. Python writes it; here everything is doubted: the folders and the file must
  * be ours alone, the key in the file must be this very key, and what the plan was made from must be unchanged. */
 #ifdef PYJAIL_FRONT
+#include "cgroup.h"
 #include "front.h"
 #include <linux/capability.h>
 #include <linux/utsname.h>
@@ -79,6 +80,7 @@ static bool add_user(struct front_key *key)
 /* The root folder too: the same path means another file after a chroot. */
 static bool add_place(struct front_key *key)
 {
+    static char membership[CGROUP_TEXT];
     char path[4096];
     struct stat root;
     long n = SYS(__NR_getcwd, path, sizeof path);
@@ -87,7 +89,12 @@ static bool add_place(struct front_key *key)
     add_text(key, path);
     add_number(key, root.st_dev);
     add_number(key, root.st_ino);
-    return add_file(key, "/proc/self/cgroup");
+    n = cgroup_membership(membership);
+    if (n < 0 || n == CGROUP_TEXT - 1)
+        return false;
+    add(key, membership, (size_t)n);
+    key->membership = membership;
+    return true;
 }
 
 /* FNV-1a, 64 bit. Only a name is made of it: who makes two keys collide gets a miss, since the file holds the key. */

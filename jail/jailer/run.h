@@ -17,6 +17,7 @@ struct gates {
 struct command {
     char **words, **variables, **environment;
     size_t word_count, variable_count;
+    const char *membership; /* what /proc/self/cgroup has just said, or NULL */
 };
 
 struct run {
@@ -24,6 +25,7 @@ struct run {
     char **argv, **environment; /* of the payload */
     const char *command;
     const char *runtime;     /* the caller's XDG_RUNTIME_DIR, or NULL */
+    const char *membership;  /* of struct command */
 
     int executable;          /* ourselves, O_PATH: what init is executed from */
     int control[2];          /* [0] supervisor, [1] init: orders one way, the payload's end the other */
