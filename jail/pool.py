@@ -37,9 +37,10 @@ class Pool:
     `sys.argv`, a name and arguments.
 
     What is ready and older than `max_age` seconds, or no longer what the Jail says on this host (files of the
-    policy, sources of binds, passed variables, files that the interpreter has read), is replaced. Where none
-    is ready the call waits for one in the making, or makes one. Threads may share it; a forked child begins
-    with an empty one. It ends with its `with` block, `close`, or the process.
+    policy, sources of binds and what is mounted there, passed variables, files that the
+    interpreter has read), is replaced. Where none is ready the call waits for one in the making, or makes
+    one. Threads may share it; a forked child begins with an empty one. It ends with its `with` block,
+    `close`, or the process.
     """
 
     def __init__(

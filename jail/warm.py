@@ -14,6 +14,7 @@ from jail import landlock
 from jail.directives import IdleTimeout, MaxOutput, Pty, Seccomp
 from jail.errors import LaunchError
 from jail.keeper import Keeper
+from jail.mounts import changes
 from jail.plan import Plan
 from jail.plans import plan_text
 from jail.runners import Runner
@@ -32,9 +33,9 @@ TRIES = 3
 the runner reads keep changing."""
 
 
-Key = tuple[bytes, object, object, object]
+Key = tuple[bytes, object, object, object, object]
 """What a jail that is made now would be made of: the plan, what it takes over from the caller, the variables
-that are passed, the sources of binds."""
+that are passed, the mounts of the host, the sources of binds."""
 
 
 class Warm:
@@ -140,6 +141,7 @@ class Warm:
             plan,
             now,
             tuple(os.environb.get(os.fsencode(name)) for name in self._env),
+            changes.times() if self._binds else None,
             tuple(map(_identity, self._binds)),
         )
 
@@ -212,9 +214,10 @@ def _may_receive(text: bytes) -> bool:
 
 
 def _identity(path: str) -> object:
-    """A source as it is now: another one at its path is not in the jails that are there."""
+    """A source as it is now. Another one at its path is not in the jails that are there, and in one that was
+    given away they still are its former owner."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_uid, found.st_gid

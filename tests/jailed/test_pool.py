@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from jailed.pools import PRELUDE
+from support.launcher import Launcher
 from support.processes import alive_after, descendants, hold
 from support.scripts import Scripts
 from support.users import User
@@ -184,6 +185,59 @@ with Pool(box, 1, runner=runners.python(["m"])) as p, Pool(box, 1, runner=runner
         "variable": ["old new old\n", "old new\n"],
         "modules": ["new new old\n", "new new\n"],
         "bind": ["new new new\n", "new new\n"],
+    }
+
+
+def test_mounts_and_owners_that_have_changed_are_those_of_the_next_job(
+    root_pyjail: Launcher, place_of_root: Path
+) -> None:
+    """Also after a forked child, which has the same open files, has looked."""
+    assert Scripts(root_pyjail).answer(PRELUDE + """
+import ctypes, subprocess
+libc = ctypes.CDLL(None)
+if libc.unshare(0x20000) != 0: sys.exit("no mount namespace")
+def mount(*words): subprocess.run(["mount", *words], check=True)
+mount("--make-rprivate", "/")
+place, below = sys.argv[1], sys.argv[1] + "/below"
+mount("-t", "tmpfs", "-o", "mode=755", "none", place)
+os.mkdir(below)
+os.close(os.open(place + "/roots", os.O_CREAT, 0o600))
+code = '''
+import errno, os
+def attempt(*words):
+    try: return os.close(os.open(*words)) or "ok"
+    except OSError as error: return errno.errorcode[error.errno]
+print(attempt("/x/new", os.O_WRONLY | os.O_CREAT), attempt("/x/roots", 0), attempt("/x/below/file", 0))
+'''
+changed = {"": lambda: None, "ro": lambda: mount("-o", "remount,bind,ro", place),
+           "rw": lambda: mount("-o", "remount,bind,rw", place),
+           "below": lambda: mount("-t", "tmpfs", "none", below) or open(below + "/file", "x"),
+           "given": lambda: os.chown(place, 1234, 1234)}
+def look(pool, how):
+    pool.wait_ready(60)
+    changed[how]()
+    return captured(pool, ["job"], code)[2].split()
+box = Jail().with_bind(place, "/x", writable=True)
+with Pool(box, 1, runner=runners.python()) as pool:
+    found = {how: look(pool, how) for how in ("", "ro", "rw")}
+    pool.wait_ready(60)
+    mount("-o", "remount,bind,ro", place)
+    child = os.fork()
+    if child == 0:
+        pool.run(["job"], code="")
+        os._exit(0)
+    os.waitpid(child, 0)
+    found["after a child"] = captured(pool, ["job"], code)[2].split()
+    mount("-o", "remount,bind,rw", place)
+    found |= {how: look(pool, how) for how in ("below", "given")}
+answer(**found)
+""", str(place_of_root)) == {
+        "": ["ok", "ok", "ENOENT"],
+        "ro": ["EROFS", "ok", "ENOENT"],
+        "rw": ["ok", "ok", "ENOENT"],
+        "after a child": ["EROFS", "ok", "ENOENT"],
+        "below": ["ok", "ok", "ok"],
+        "given": ["EACCES", "EACCES", "ok"],
     }
 
 
