@@ -35,6 +35,11 @@ static const enum ending endings[] = {[BY_TIMEOUT] = TIMED_OUT,
                                       [BY_STDOUT] = OUTPUT_EXCEEDED,
                                       [BY_STDERR] = OUTPUT_EXCEEDED};
 
+static bool was_killed(const struct run *run, int wait_status)
+{
+    return run->forced && !EXITED(wait_status) && SIGNAL_OF(wait_status) == SIGKILL;
+}
+
 enum ending outcome_ending(const struct run *run, const struct verdict *v)
 {
     if (v->failure.step != STEP_NONE && v->failure.step != STEP_EXEC)
@@ -45,7 +50,7 @@ enum ending outcome_ending(const struct run *run, const struct verdict *v)
         return CPU_EXCEEDED;
     if (v->oom_kills > 0) /* whichever process it was, and whatever the payload made of it in its last moment */
         return OUT_OF_MEMORY;
-    if (!v->known)
+    if (!v->known || was_killed(run, v->wait_status))
         return KILLED;
     if (EXITED(v->wait_status))
         return EXITED_NORMALLY;
@@ -212,11 +217,12 @@ static long audited(struct line *l, const struct run *run)
 void outcome_of_command(struct line *l, const struct run *run, const struct ended *e)
 {
     bool ran = e->failure.step == STEP_NONE || e->failure.step == STEP_EXEC, exited = EXITED(e->wait_status);
+    bool killed = ran && was_killed(run, e->wait_status); /* with the jail */
     line_char(l, '{');
     field(l, "status");
-    line_json(l, outcome_name(!ran ? SETUP_FAILED : exited ? EXITED_NORMALLY : SIGNALED));
+    line_json(l, outcome_name(!ran ? SETUP_FAILED : killed ? KILLED : exited ? EXITED_NORMALLY : SIGNALED));
     number_or_null(l, "exit_code", EXIT_CODE(e->wait_status), ran && exited);
-    number_or_null(l, "signal", SIGNAL_OF(e->wait_status), ran && !exited);
+    number_or_null(l, "signal", SIGNAL_OF(e->wait_status), ran && !exited && !killed);
     seconds(l, "wall_seconds", e->wall_us);
     seconds(l, "cpu_user_seconds", e->user_us);
     seconds(l, "cpu_system_seconds", e->system_us);
@@ -233,7 +239,7 @@ long outcome_write(const struct run *run, const struct verdict *v)
     line_char(&l, '{');
     field(&l, "status");
     line_json(&l, outcome_name(end));
-    bool ran = v->known && end != SETUP_FAILED;
+    bool ran = v->known && end != SETUP_FAILED && end != KILLED;
     number_or_null(&l, "exit_code", EXIT_CODE(v->wait_status), ran && EXITED(v->wait_status));
     number_or_null(&l, "signal", SIGNAL_OF(v->wait_status), ran && !EXITED(v->wait_status));
     seconds(&l, "wall_seconds", v->wall_us);

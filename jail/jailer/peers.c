@@ -219,7 +219,7 @@ static void part(struct watch *w, const struct run *run, unsigned at)
 {
     struct peer *p = &peers[at];
     if (p->caller)
-        kill_all(w);
+        end_by_force(w);
     peer_signal_command(run, p, SIGKILL);
     p->parted = true;
     leave(at);

@@ -43,7 +43,7 @@ void usage_write(struct line *l, const struct run *run);
 bool usage_of_processes(unsigned init, struct usage *u); /* usage_proc.c */
 
 /* supervise.c, clocks.c: what a request does to the run. */
-void kill_all(struct watch *w);
+void end_by_force(struct watch *w);
 bool signal_jail(struct watch *w, int signal); /* false if it has ended */
 void restart_clocks(struct watch *w);
 

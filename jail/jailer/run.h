@@ -49,6 +49,7 @@ struct run {
     bool tended;             /* cgroups_tend was called */
     int oom_event;           /* … and this tells that memory has run out; -1 where nothing does */
     bool begun;              /* the run's clocks were restarted by request */
+    bool forced;             /* all of the jail was killed by us */
     int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
 };
 

@@ -23,7 +23,7 @@ static void order(struct watch *w, int signal, enum whom whom)
     channel_send(w->run->control[0], &o, sizeof o, NULL, 0);
 }
 
-void kill_all(struct watch *w)
+static void kill_all(struct watch *w)
 {
     SYS(__NR_pidfd_send_signal, w->run->init, SIGKILL, 0, 0);
     cgroups_kill(w->run);
@@ -39,15 +39,23 @@ static void blame(struct watch *w, enum cause cause)
         w->verdict->cause = cause;
 }
 
-/* Init does it, which reaps them and tells how the payload ended; if it cannot, it goes the same way. */
+/* Init does it, which reaps them and tells how the payload ended and what all of them used; if it cannot, it goes the
+ * same way. */
+void end_by_force(struct watch *w)
+{
+    if (w->run->forced || !w->started || w->ended)
+        return kill_all(w);
+    w->run->forced = true;
+    order(w, SIGKILL, EVERYONE);
+    wake_jail(w);
+    w->kill_at = w->leave_at = clock_us() + LAST_WORDS_US;
+}
+
 void end_now(struct watch *w, enum cause cause)
 {
     blame(w, cause);
-    if (w->leave_at != NEVER)
-        return;
-    order(w, SIGKILL, EVERYONE);
-    wake_jail(w);
-    w->kill_at = earlier(w->kill_at, clock_us() + LAST_WORDS_US);
+    if (w->leave_at == NEVER)
+        end_by_force(w);
 }
 
 /* A polite end now, the certain one after the grace. */
@@ -121,7 +129,7 @@ bool signal_jail(struct watch *w, int signal)
     if (w->ended || w->verdict->known)
         return false;
     if (signal == SIGKILL)
-        kill_all(w);
+        end_by_force(w);
     else if (signal == SIGTSTP || signal == SIGSTOP)
         order(w, SIGSTOP, EVERYONE);
     else
@@ -149,7 +157,7 @@ static void check_clock(struct watch *w)
     if (now >= w->pause_at)
         check_pause(w);
     if (now >= w->kill_at)
-        kill_all(w);
+        end_by_force(w);
     if (now >= w->stragglers_at && !w->ended) {
         stragglers_kill(w->run);
         w->stragglers_at = clock_us() + STRAGGLERS_US;
@@ -337,6 +345,8 @@ void supervise(struct run *run, struct verdict *v)
             hear_init(&w);
         if (wait[ON_INIT].revents || (w.gone && !w.ended)) {
             w.ended = true;
+            if (run->forced)
+                w.kill_at = NEVER;
             wait[ON_INIT].fd = -1;
             if (run->plan->pty_line)
                 pty_leave();

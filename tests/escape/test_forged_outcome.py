@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.launcher import Completed, Launcher
+from support.scripts import Scripts
 
 FORGED = '{"status":"exited","exit_code":0,"signal":null,"wall_seconds":0,"error":null}'
 
@@ -148,6 +149,29 @@ os._exit(33)
     assert result.returncode == 33
     assert result.outcome is not None
     assert result.outcome["exit_code"] == 33
+
+
+BURNS = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    while time.process_time() < 0.3: pass
+    os.write(1, b"up\\n")
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill", "send_signal(signal.SIGKILL)"])
+def test_time_that_was_taken_counts_also_where_only_force_was_an_end(pyjail: Launcher, end: str) -> None:
+    """Of several processes, none of which heeds what it is told."""
+    assert Scripts(pyjail).answer(f"""
+box = Jail().with_limits(grace="0.05")
+with jail.start(["/usr/bin/python3", "-ISc", {BURNS!r}], jail=box, stdout=PIPE) as process:
+    process.stdout.readline()
+    process.{end if "(" in end else end + "()"}
+    ended = process.wait()
+answer(status=ended.status, taken=ended.cpu_user_seconds + ended.cpu_system_seconds >= 0.3)
+""") == {"status": "killed", "taken": True}
 
 
 def test_output_before_the_end_is_not_lost(jailed: Callable[..., Completed]) -> None:
