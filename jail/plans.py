@@ -115,7 +115,7 @@ def _make(jail: Jail) -> tuple[Kept, bool]:
 def _absolute(known: Depends) -> Depends:
     from jail.directives import Depends
 
-    path = os.path.join(os.getcwd(), known.path)
+    path = known.path if os.path.isabs(known.path) else os.path.join(os.getcwd(), known.path)
     return Depends(known.kind, path, known.dev, known.ino, known.size, known.mtime, known.ctime)
 
 

@@ -244,6 +244,16 @@ answer(seen=seen)
     assert found == {"seen": ["/dev/null /dev/null"] * 4}
 
 
+def test_a_caller_whose_folder_is_gone_starts_jails_all_the_same(scripts: Scripts, place: Path) -> None:
+    assert scripts.answer("""
+folder = sys.argv[1] + "/gone"
+os.mkdir(folder)
+os.chdir(folder)
+os.rmdir(folder)
+answer(codes=[jail.run(["/bin/sh", "-c", "exit 3"]).exit_code for _ in range(3)])
+""", str(place)) == {"codes": [3, 3, 3]}
+
+
 def test_long_words_and_many_variables(scripts: Scripts) -> None:
     """More than any message holds."""
     assert scripts.answer("""
