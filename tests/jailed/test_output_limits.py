@@ -164,9 +164,9 @@ def test_silence_is_timed_out(pyjail):
 
 
 def test_output_of_either_stream_counts(pyjail):
-    """Five times 0.3 s of silence, together more than the limit."""
-    code = "for i in 1 2 3 4 5; do sleep 0.3; echo $i >&2; done"
-    r = pyjail.run("run", "--idle-timeout", "1.2", "--", *SH, code)
+    """Eight times 0.3 s of silence, together more than the limit."""
+    code = "for i in 1 2 3 4 5 6 7 8; do sleep 0.3; echo $i >&2; done"
+    r = pyjail.run("run", "--idle-timeout", "2.2", "--", *SH, code)
     assert (r.returncode, r.outcome["status"]) == (0, "exited")
 
 
