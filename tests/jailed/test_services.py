@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import pytest
 from support.services import Services
@@ -115,8 +116,15 @@ HEAD = {
 }
 
 
+def node_separates_cookies() -> bool:
+    code = "process.exit('getSetCookie' in Headers.prototype ? 0 : 1)"
+    return subprocess.run(["node", "-e", code]).returncode == 0
+
+
 @pytest.mark.parametrize("name", HEAD)
 def test_the_head(ordinary_services: Services, name: str) -> None:
+    if name == "web.js" and not node_separates_cookies():
+        pytest.skip("this Node joins the cookies of a Response: it has no Headers.getSetCookie")
     answer = ordinary_services.run(name, HEAD[name])
     headers = {"x-a": "b", "set-cookie": ["c", "d"]}
     assert answer.told == [{"type": "head", "status": 203, "headers": headers}, {"type": "end"}]
