@@ -116,8 +116,9 @@ LEFT_OUT = _tests("jailed", "pool*", "probes", "profiles", "service_[aefs]*", "s
 # What must hold everywhere: as each user, on each kernel.
 ESCAPE = _tests("escape", "*")
 RESOURCES = _tests("jailed", "*limits*", "cpu_time", "max_output", "cgroup_*", "pause")
+LIBRARY = _tests("jailed", "async", "exec*", "process*", "serve", "serve_mounts", "standby*")
 # All others of real jails.
-REST = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *LEFT_OUT})
+COMMAND = tuple(file for file in _tests("jailed", "*") if file not in {*RESOURCES, *LIBRARY, *LEFT_OUT})
 SLOW = (
     *(
         Leg(suite, user, files, part)
@@ -125,8 +126,11 @@ SLOW = (
         for user in ("root", "tester", "nosub")
         for suite in ("trixie", "bookworm")
     ),
-    Leg("trixie", "root", REST, "rest"),
-    Leg("bookworm", "tester", REST, "rest"),
+    *(
+        Leg(suite, user, files, part)
+        for part, files in (("library", LIBRARY), ("command", COMMAND))
+        for suite, user in (("trixie", "root"), ("bookworm", "tester"))
+    ),
 )
 
 # The quick ones take what another kernel, or another user's cgroups, changes first: limits in each machine,
