@@ -84,5 +84,5 @@ def lives(folder: str) -> bool:
 
 
 def abandoned(folder: str) -> bool:
-    """A run's cgroup without its supervisor."""
-    return supervisor(folder) is not None and not lives(folder)
+    """A run's cgroup without its supervisor. A scope is none: systemd removes what it made when it can."""
+    return supervisor(folder) is not None and not lives(folder) and not folder.endswith(".scope")
