@@ -51,7 +51,8 @@ static void reclaim(const struct plan *plan, int parent)
         for (long at = 0; at < n;) {
             const struct folder_entry *e = (const struct folder_entry *)(const void *)(entries + at);
             at += e->length;
-            long fd = text_starts(e->name, PREFIX) && !text_equal(e->name, name) ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
+            bool other = text_starts(e->name, PREFIX) && !text_equal(e->name, name);
+            long fd = other ? open_locked(parent, e->name, LOCK_AT_ONCE) : -ENOENT;
             if (fd < 0)
                 continue;
             cgroup_write_file((int)fd, "cgroup.kill", "1");
