@@ -142,6 +142,15 @@ def test_cpus_are_a_share_of_the_wall_time(cgroup_pyjail, cpus):
     assert r.outcome["wall_seconds"] >= used / cpus * 0.8
 
 
+@pytest.mark.parametrize("policy", ["--fifo", "--rr"])
+def test_a_share_holds_who_was_started_before_all_others(root_pyjail, policy):
+    """The kernel counts those for no share, or takes none of them into a cgroup that has one."""
+    code = "import os; print(os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)"
+    words = (policy, "1", str(root_pyjail.installation.pyjail), "run", "--cpus", "0.5", "--", *PYTHON, code)
+    r = root_pyjail.run(*words, program="/usr/bin/chrt")
+    assert r.stdout == b"0 0\n", r.stderr
+
+
 def test_the_cpus_of_a_cpuset_are_all_there_are(root_pyjail, require):
     require("cgroup")
     last = max(os.sched_getaffinity(0))
