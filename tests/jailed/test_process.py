@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from jailed.patience import SLOWNESS
 from support.scripts import Scripts
 
 
@@ -218,7 +219,7 @@ before = [len(os.listdir("/proc/self/fd")), threading.active_count()], size()
 runs(1000)
 after = [len(os.listdir("/proc/self/fd")), threading.active_count()], size()
 answer(before=before[0], after=after[0], grown=after[1] - before[1])
-""", timeout=170)
+""", timeout=170 * SLOWNESS)
     assert found["before"] == found["after"]
     assert found["grown"] < 1024  # KiB
 

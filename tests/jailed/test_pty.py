@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from jailed.patience import SLOWNESS
 from jailed.terminal import Terminal
 from support.launcher import Completed, Launcher
 from support.processes import alive_after, descendants
@@ -124,7 +125,7 @@ def test_a_reader_that_goes_away_hangs_up(pyjail: Launcher) -> None:
 
 
 def test_a_reader_that_sleeps_does_not_keep_the_clock_from_running(pyjail: Launcher) -> None:
-    words = ("run", "--pty", "--timeout", "0.5", "--grace", "0.1", "--", "/usr/bin/yes")
+    words = ("run", "--pty", "--timeout", str(0.5 * SLOWNESS), "--grace", "0.1", "--", "/usr/bin/yes")
     with pyjail.popen(*words, stdout=subprocess.PIPE) as process:
         assert process.wait(60) == 124
         assert process.stdout is not None
@@ -137,7 +138,7 @@ def test_with_a_limit_on_output(pyjail: Launcher) -> None:
 
 
 def test_with_a_limit_on_silence(pyjail: Launcher) -> None:
-    done = inside(pyjail, "echo up; exec sleep 1000", "--idle-timeout", "0.3")
+    done = inside(pyjail, "echo up; exec sleep 1000", "--idle-timeout", str(0.3 * SLOWNESS))
     assert (done.returncode, done.stdout) == (124, b"up\r\n")
 
 
