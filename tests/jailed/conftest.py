@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from support.launcher import Launcher
 from support.scripts import Scripts
 from support.services import Services
 from support.users import User
+
+from jail.landlock import TRUNCATE_ABI, abi
 
 PACKAGES = ("anyio", "trio", "sniffio", "idna", "outcome", "attr", "attrs", "sortedcontainers")
 
@@ -51,6 +53,14 @@ def spied(pyjail: Launcher, place: Path) -> Spied:
 def scripts(pyjail: Launcher) -> Scripts:
     """Python programs that use the library as the test's user."""
     return Scripts(pyjail)
+
+
+@pytest.fixture
+def with_landlock(require: Callable[[str], None]) -> None:
+    """Of an ABI that `jail.confine` takes."""
+    require("landlock")
+    if abi() < TRUNCATE_ABI:
+        pytest.skip(f"Landlock's ABI {abi()} cannot hold truncation, and is refused: see tests/unit")
 
 
 @pytest.fixture(autouse=True)

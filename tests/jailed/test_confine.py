@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from jailed.confined import run_confined
 
-from jail.landlock import abi
-
 NET_BIND_SERVICE, SYS_ADMIN = 10, 21
 
 
@@ -19,13 +17,6 @@ NET_BIND_SERVICE, SYS_ADMIN = 10, 21
 def confined(as_user, require):
     require("seccomp")
     return lambda code, *arguments, **options: run_confined(as_user, code, *arguments, **options)
-
-
-@pytest.fixture
-def with_landlock(require):
-    require("landlock")
-    if abi() < 3:
-        pytest.skip(f"Landlock's ABI {abi()} cannot hold truncation, and is refused: see tests/unit")
 
 
 @pytest.fixture

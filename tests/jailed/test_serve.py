@@ -198,6 +198,7 @@ answer(first=int(first[1]) > 1 << 20, second=second, changed=other != server)
 """) == {"first": True, "second": ["1000", "65533", "1"], "changed": True}
 
 
+@pytest.mark.usefixtures("with_landlock")
 def test_a_confined_caller_has_a_confined_one(scripts: Scripts) -> None:
     """What was started before must not do for a process what it may no longer do itself."""
     assert scripts.answer(SERVING + """
