@@ -35,11 +35,6 @@ static const enum ending endings[] = {[BY_TIMEOUT] = TIMED_OUT,
                                       [BY_STDOUT] = OUTPUT_EXCEEDED,
                                       [BY_STDERR] = OUTPUT_EXCEEDED};
 
-static bool was_killed(const struct run *run, int wait_status)
-{
-    return run->forced && !EXITED(wait_status) && SIGNAL_OF(wait_status) == SIGKILL;
-}
-
 enum ending outcome_ending(const struct run *run, const struct verdict *v)
 {
     if (v->failure.step != STEP_NONE && v->failure.step != STEP_EXEC)
@@ -50,7 +45,7 @@ enum ending outcome_ending(const struct run *run, const struct verdict *v)
         return CPU_EXCEEDED;
     if (v->oom_kills > 0) /* whichever process it was, and whatever the payload made of it in its last moment */
         return OUT_OF_MEMORY;
-    if (!v->known || was_killed(run, v->wait_status))
+    if (!v->known || v->killed)
         return KILLED;
     if (EXITED(v->wait_status))
         return EXITED_NORMALLY;
@@ -217,7 +212,7 @@ static long audited(struct line *l, const struct run *run)
 void outcome_of_command(struct line *l, const struct run *run, const struct ended *e)
 {
     bool ran = e->failure.step == STEP_NONE || e->failure.step == STEP_EXEC, exited = EXITED(e->wait_status);
-    bool killed = ran && was_killed(run, e->wait_status); /* with the jail */
+    bool killed = ran && run->forced && !exited && SIGNAL_OF(e->wait_status) == SIGKILL; /* with the jail */
     line_char(l, '{');
     field(l, "status");
     line_json(l, outcome_name(!ran ? SETUP_FAILED : killed ? KILLED : exited ? EXITED_NORMALLY : SIGNALED));

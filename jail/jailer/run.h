@@ -79,6 +79,7 @@ struct verdict {
     int wait_status;
     enum cause cause;        /* why the supervisor ended it: the first reason counts */
     bool asked_to_end;       /* by the caller's SIGTERM */
+    bool killed;             /* the payload, by us with all of the jail: nothing was known of its end by then */
     bool killed_by_policy;   /* the payload, by us for the audited policy */
     bool cpu_counted;        /* user_us and system_us are the cgroup's, which no process can dodge */
     bool no_room, no_files;  /* a writable folder in memory was full in the end */

@@ -16,11 +16,11 @@
 /* What the supervisor waits for; poll passes over a descriptor of -1. */
 enum { ON_INIT, ON_SIGNALS, ON_CONTROL, ON_ERRORS, ON_RELAY, ON_CALLS, ON_MEMORY, ON_MANAGER, ON_PEERS };
 
-static void order(struct watch *w, int signal, enum whom whom)
+/* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
+static bool order(struct watch *w, int signal, enum whom whom)
 {
     struct order o = {signal, whom, 0};
-    /* A full channel or a dying init loses it, as any signal to a dying process is lost; it must not block us. */
-    channel_send(w->run->control[0], &o, sizeof o, NULL, 0);
+    return channel_send(w->run->control[0], &o, sizeof o, NULL, 0) >= 0;
 }
 
 static void kill_all(struct watch *w)
@@ -43,10 +43,13 @@ static void blame(struct watch *w, enum cause cause)
  * same way. */
 void end_by_force(struct watch *w)
 {
-    if (w->run->forced || !w->started || w->ended)
+    bool again = w->run->forced;
+    if (!w->started || w->ended)
         return kill_all(w);
     w->run->forced = true;
-    order(w, SIGKILL, EVERYONE);
+    w->verdict->killed |= !w->verdict->known;
+    if (again || !order(w, SIGKILL, EVERYONE))
+        return kill_all(w);
     wake_jail(w);
     w->kill_at = w->leave_at = clock_us() + LAST_WORDS_US;
 }

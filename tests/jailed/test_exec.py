@@ -246,7 +246,7 @@ for end in (lambda process: process.kill(), lambda process: process.stdin.close(
         barrier.wait()
         end(process)
         for thread in threads: thread.join()
-    left.append(process.outcome.status)
+        left.append(process.wait().status)
 ended = [has_ended(pidfd) for pidfd in held]
 for pidfd in held: os.close(pidfd)
 answer(told=list(set(told)), number=len(told), left=left, ended=ended, open=descriptors() - before)
