@@ -36,6 +36,7 @@ from typing import Protocol
 from jail.errors import LaunchError
 from jail.launch import JAILER, not_started
 from jail.server import Server, Surroundings, surroundings
+from jail.streams import NOTHING
 
 PASSED_ON = frozenset(
     (
@@ -105,10 +106,10 @@ class Serving:
         holds: Callable[[Surroundings], bool] = lambda _now: True,
     ) -> Running:
         """Start a plan with the words as its command. `descriptors`: what the jail gets, by its number there;
-        of 0, 1 and 2 the caller's own where they are left out. `variables`: what it has besides the plan's.
-        `holds`: whether the plan is the right one in surroundings that are ours now. Raises LaunchError, and
-        OutdatedError where it is not, or what it depends on has changed."""
-        given = _own_streams(descriptors) | dict(descriptors)
+        of 0, 1 and 2 the caller's own where they are left out, and /dev/null for NOTHING. `variables`: what
+        it has besides the plan's. `holds`: whether the plan is the right one in surroundings that are ours
+        now. Raises LaunchError, and OutdatedError where it is not, or what it depends on has changed."""
+        given = _own_streams(descriptors) | {n: fd for n, fd in descriptors.items() if fd != NOTHING}
         command = [os.fsencode(word) for word in words]
         own = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
         names = (*_passed_on(plan), b"XDG_RUNTIME_DIR")  # the latter for the run's entry there

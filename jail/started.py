@@ -199,7 +199,7 @@ def begin_new(jail: Jail, wanted: Wanted, *, ahead: bool = False) -> Begun:
     check_env(tuple(wanted.env.items()))
     form = awaiting_begin if ahead else bytes
     plan = likely_plan(jail)
-    ends = Ends(*wanted.streams)
+    ends = Ends(*wanted.streams, null=False)
     what = wanted.argv, ends.theirs | more, wanted.env
     try:
         try:

@@ -10,7 +10,7 @@ from typing import Protocol
 from jail.errors import SpecError
 
 PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
-NO_DESCRIPTOR, INHERIT = -99, -100
+NO_DESCRIPTOR, INHERIT, NOTHING = -99, -100, -101
 
 
 class HasFileno(Protocol):
@@ -26,12 +26,13 @@ file, a socket."""
 
 class Ends:
     """Descriptors for the jail (`theirs`, by their number in it; none where it is to get the caller's own of
-    0, 1 and 2) and the caller's ends of pipes (`ours`)."""
+    0, 1 and 2) and the caller's ends of pipes (`ours`). NOTHING stands for DEVNULL where `null` is false: the
+    serving jailer has one."""
 
-    def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
+    def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream, *, null: bool = True) -> None:
         self.ours: dict[int, int] = {}
         self.opened: list[int] = []
-        self._null = -1
+        self._null = -1 if null else NOTHING
         if stderr == STDOUT and stdout is None:
             stdout = 1
         # Before anything is opened: that could get the number of what is closed.
@@ -53,7 +54,7 @@ class Ends:
             self.opened.append(theirs)
             return theirs
         if known == DEVNULL:
-            if self._null < 0:
+            if self._null == -1:
                 self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
                 self.opened.append(self._null)
             return self._null
