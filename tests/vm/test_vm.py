@@ -7,7 +7,8 @@ A file of which nothing can run as the machine's user is skipped here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import pytest
 from vm.legs import LEGS, Leg, Results
@@ -19,6 +20,11 @@ CASES = [
 ]
 
 
+def functions(names: Iterable[str]) -> Counter[str]:
+    """How often each is there: what follows in brackets is not written alike by all versions of pytest."""
+    return Counter(name.partition("[")[0] for name in set(names))
+
+
 @pytest.mark.parametrize(("leg", "file"), CASES)
 def test_inside(leg: Leg, file: str, ran: Callable[[Leg], Results], collected: dict[str, set[str]]) -> None:
     results = ran(leg)
@@ -28,6 +34,6 @@ def test_inside(leg: Leg, file: str, ran: Callable[[Leg], Results], collected: d
     assert [f"{case.name}: {case.message}" for case in cases if case.outcome == "failed"] == []
     skipped = {case.message for case in cases if case.outcome == "skipped"}
     assert skipped <= leg.skips
-    assert {case.name for case in cases} == collected[file]
+    assert functions(case.name for case in cases) == functions(collected[file])
     if not any(case.outcome == "passed" for case in cases):
         pytest.skip("; ".join(sorted(skipped)))
