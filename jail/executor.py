@@ -55,10 +55,12 @@ class Executor(futures.Executor):
         if cancel_futures:
             with self._lock:
                 self._cancelled = True
+            self._pool.shutdown(wait=False, cancel_futures=True)  # before a thread has its hands free
+            with self._lock:
                 running = list(self._running.values())
             for each in running:
                 each.kill()
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        self._pool.shutdown(wait)
 
     def _work(self, act: Callable[..., Any], *args: Any, **options: Any) -> Any:
         place = _Watched(self, options.pop("jail", self._jail))

@@ -24,7 +24,7 @@ static bool refuses; /* commands */
 
 /* What is not asked here. */
 bool signal_jail(struct watch *w, int signal) { return w && signal >= 1 && signal <= 64 && signal % 2; }
-void kill_all(struct watch *w) { w->killed++; }
+void end_by_force(struct watch *w) { w->killed++; }
 void restart_clocks(struct watch *w) { (void)w; }
 long pause_jail(struct watch *w) { return refuses ? -ENODEV : !w->paused; }
 const char *jail_state(const struct watch *w) { return w->paused ? "paused" : "running"; }
