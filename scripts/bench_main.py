@@ -157,10 +157,10 @@ def bench(words: argparse.Namespace, folder: Path) -> dict[str, object]:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
     }
-    only = () if words.library else words.only or ("starts", "memory", "throughput")
+    only = () if words.in_python else words.only or ("starts", "memory", "throughput")
     met = []
     with users(folder) as (root, ordinary):
-        if words.library:
+        if words.in_python:
             plan = Plan.from_bytes(root.run("plan", "--", COMMAND))
             python = Path(root.pyjail).with_name("python3")
             build = PROJECT / "build" / "bench"
@@ -215,7 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=("starts", "memory", "throughput"),
         help="one part; may be given again",
     )
-    parser.add_argument("--library", action="store_true", help="what a jail costs a Python program, instead")
+    python = "what a jail costs a Python program, instead"
+    parser.add_argument("--library", action="store_true", dest="in_python", help=python)
     parser.add_argument("--runs", type=int, default=10_000, help="after which nothing has grown (--library)")
     parser.add_argument("--png", metavar="FILE", help="draw the figures (--library; needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
@@ -237,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     if words.json:
         Path(words.json).write_text(json.dumps(report, indent=1) + "\n")
-    if words.png and words.library:
+    if words.png and words.in_python:
         bench_library.draw(report, words.png)
     return 0 if report["met"] else 3
 

@@ -159,9 +159,8 @@ static bool let_payload_run(struct run *run, struct failure *f)
     return true;
 }
 
-static bool let_go(struct run *run, struct failure *f)
+static bool let_go(const struct run *run)
 {
-    (void)f;
     sys_close(run->control[1]);
     sys_close(run->errors[1]);
     return !run->seen || sys_close(run->handover[1]) == 0;
@@ -169,7 +168,7 @@ static bool let_go(struct run *run, struct failure *f)
 
 bool launch(struct run *run, struct failure *f)
 {
-    return make_channel(run, f) && terminal_find(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run, f) &&
+    return make_channel(run, f) && terminal_find(run, f) && relay_make(run, f) && cgroups_prepare(run, f) && clone_jail(run, f) && let_go(run) &&
            ids_reserve(run, f) && relay_start(run, f) && raise_limits(run, f) && ids_map(run, f) && start_building(run, f) &&
            hand_over_sources(run, f) && wait_for_network(run, f) && hand_over_cgroups(run, f) && let_payload_run(run, f);
 }

@@ -215,14 +215,14 @@ def test_a_folder_that_the_payload_puts_elsewhere_leads_nowhere(
 ) -> None:
     """The folder to start in, which the payload may write, is a link by then: to what the process on its way
     in might still have open, among others."""
-    (place / "work" / "sub").mkdir(parents=True)
-    for folder in (place / "work", place / "work" / "sub"):
+    (place / "data" / "sub").mkdir(parents=True)
+    for folder in (place / "data", place / "data" / "sub"):
         scripts.launcher.user.owns(folder)
     (place / "outside").write_text("of the host")
     found = scripts.answer("""
 place, target = sys.argv[1:]
-box = Jail(cwd="/work/sub").with_bind(place + "/work", "/work", writable=True)
-code = 'echo ready; read line; rmdir /work/sub; ln -s "$1" /work/sub; echo done; read line'
+box = Jail(cwd="/data/sub").with_bind(place + "/data", "/data", writable=True)
+code = 'echo ready; read line; rmdir /data/sub; ln -s "$1" /data/sub; echo done; read line'
 with jail.start(["/bin/sh", "-c", code, "sh", target], stdin=PIPE, stdout=PIPE, jail=box) as process:
     process.stdout.readline()
     process.stdin.write(b"\\n"), process.stdin.flush()

@@ -225,6 +225,8 @@ def test_ctrl_z_within_a_vfork(pyjail):
         terminal.key(b"\x1a")
         terminal.until(b"Stopped")
         terminal.until(b"ready> ")
+        terminal.line("kill -KILL %1; wait; echo go''ne")  # to a hang-up it is deaf, and would stay
+        terminal.until(b"gone")
 
 
 def test_resizing(pyjail):

@@ -73,7 +73,7 @@ LOOK = (Path(__file__).parents[1] / "support" / "look.py").read_text()
     [
         "Jail()",
         "Jail(seccomp='off', hostname='x', env=(('A', 'b'),), cwd='/')",
-        "Jail().with_bind(sys.argv[1], '/work', writable=True).with_limits(timeout=60, nofile=50)",
+        "Jail().with_bind(sys.argv[1], '/data', writable=True).with_limits(timeout=60, nofile=50)",
         "Jail(network='host')",
         "Jail(pass_fds=(5, 900))",
     ],
@@ -179,7 +179,7 @@ answer(seen=seen)
         "Jail(audit='refused')",
         "Jail().with_limits(max_output='1M')",
         "Jail().with_limits(idle_timeout='10s')",
-        "Jail().with_bind(sys.argv[1], '/work').with_tmpfs('/work/below', '1M')",
+        "Jail().with_bind(sys.argv[1], '/data').with_tmpfs('/data/below', '1M')",
         "Jail().with_tmpfs('/bin/below', '1M')",
     ],
 )

@@ -44,14 +44,14 @@ def test_the_folder_to_start_in_is_the_one_that_is_there_now(scripts: Scripts, p
 import dataclasses
 top = sys.argv[1]
 os.mkdir(top + "/now")
-box = dataclasses.replace(Jail().with_bind(top, "/work"), cwd="/work/now")
+box = dataclasses.replace(Jail().with_bind(top, "/data"), cwd="/data/now")
 server = serving(box)
 keep(1, box)
 os.rename(top + "/now", top + "/before")
 os.mkdir(top + "/now")
 done, ahead, (out, _) = run_ahead(["/bin/pwd"], box, stdout=PIPE)
 answer(ahead=ahead, out=out.decode())
-""", str(place)) == {"ahead": True, "out": "/work/now\n"}
+""", str(place)) == {"ahead": True, "out": "/data/now\n"}
 
 
 STALE = {
@@ -69,11 +69,11 @@ def write(folder, text):
         file.write(text)
 one, two, link = (sys.argv[1] + "/" + name for name in ("one", "two", "link"))
 os.mkdir(one), os.mkdir(two), write(one, "old"), write(two, "new"), os.symlink(one, link)
-box = Jail().with_bind(link, "/work")
+box = Jail().with_bind(link, "/data")
 server = serving(box)
 keep(2, box)
 {STALE.get(how, "write(one, 'new')")}
-done, ahead, streams = run_ahead(["/bin/cat", "/work/file"], box, stdout=PIPE)
+done, ahead, streams = run_ahead(["/bin/cat", "/data/file"], box, stdout=PIPE)
 answer(text=streams[0].decode(), ahead=ahead)
 """, str(place))
     assert found == {"text": "new", "ahead": how == "unchanged"}
@@ -85,11 +85,11 @@ def test_a_source_that_is_given_away_is_the_new_owners(root_pyjail: Launcher, pl
 top = sys.argv[1]
 with open(os.open(top + "/roots", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
     file.write("secret")
-box = Jail().with_bind(top, "/work", writable=True)
+box = Jail().with_bind(top, "/data", writable=True)
 server = serving(box)
 keep(1, box)
 os.chown(top, 1234, 1234)
-code = "cat /work/roots 2>/dev/null; touch /work/new && echo made"
+code = "cat /data/roots 2>/dev/null; touch /data/new && echo made"
 done, ahead, (out, _) = run_ahead(["/bin/sh", "-c", code], box, stdout=PIPE)
 made = os.stat(top + "/new")
 answer(out=out.decode(), ahead=ahead, owner=[made.st_uid, made.st_gid])
@@ -127,12 +127,12 @@ def mounted(place_of_root: Path) -> Iterator[Path]:
 def test_what_is_mounted_on_the_host_is_there(root_pyjail: Launcher, mounted: Path) -> None:
     found = Scripts(root_pyjail).answer(SERVING + """
 import subprocess
-box = Jail().with_bind(os.path.dirname(sys.argv[1]), "/work")
+box = Jail().with_bind(os.path.dirname(sys.argv[1]), "/data")
 server = serving(box)
 keep(1, box)
 subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
 open(sys.argv[1] + "/file", "w").close()
-done, ahead, _ = run_ahead(["/usr/bin/test", "-e", "/work/mounted/file"], box)
+done, ahead, _ = run_ahead(["/usr/bin/test", "-e", "/data/mounted/file"], box)
 answer(code=done.exit_code, ahead=ahead)
 """, str(mounted))
     assert found == {"code": 0, "ahead": False}
