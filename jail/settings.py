@@ -101,7 +101,8 @@ RUN_OPTIONS = (
 
     Option("memory", SIZE, "SIZE", LIMITS, "memory of the whole jail", default="512M"),
     Option("pids", COUNT, "N", LIMITS, "processes and threads of the whole jail at once", default="256"),
-    Option("cpus", CPUS, "N", LIMITS, "CPUs that all processes together may keep busy; 0.5 is half of one",
+    Option("cpus", CPUS, "N", LIMITS, "CPUs that all processes together may keep busy; 0.5 is half of one; "
+           "a caller's real-time class (sched(7)), which no share holds, is not handed on",
            default="no limit"),
     Option("cpuset", TEXT, "LIST", LIMITS, "the CPUs to run on, such as 0-1,3", default="the caller's"),
     Option("cpu-time", DURATION, "TIME", LIMITS, "CPU time of all processes together, then SIGKILL",
