@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from jail.outcome import Outcome
     from jail.plan import Plan
     from jail.spec import Jail
     from seccomp import Program
@@ -81,25 +80,3 @@ def not_started(error: OSError) -> LaunchError:
         "reinstall pyjail-linux for this machine" if error.errno in ABOUT_THE_FILE else "",
         JAILER,
     )
-
-
-def outcome_of(text: bytes) -> Outcome:
-    """What the jailer reported, as an outcome or a LaunchError."""
-    from jail.outcome import Outcome
-
-    if not text:
-        raise LaunchError("the jailer ended and reported nothing", "jailer", object=JAILER)
-    try:
-        outcome = Outcome.from_json(text)
-    except ValueError:
-        raise LaunchError(
-            f"the jailer reported what is no outcome: {text!r}", "jailer", object=JAILER
-        ) from None
-    error = outcome.error
-    if outcome.status == "setup-failed":
-        if error is None:
-            raise LaunchError("the jail could not be set up", "unknown")
-        raise LaunchError(
-            error.message or error.step, error.step, error.errno, error.hint, error.object, error.line
-        )
-    return outcome

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from jail._record import record
-from jail.errors import PayloadFailed
+from jail.errors import LaunchError, PayloadFailed
+from jail.launch import JAILER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ FIXED = {
     "output-exceeded": 128 + 25,
 }
 """Exit statuses that do not depend on how the payload took its end."""
+DECODER = json.JSONDecoder()
 CAPTURED = ("stdout", "stderr")
 """What the caller adds, which is no part of the line."""
 
@@ -139,8 +143,6 @@ class Outcome:
 
     def to_json(self) -> str:
         """One line, as the jailer writes it."""
-        import json
-
         names = (name for name in self.__match_args__ if name not in CAPTURED)
         values: dict[str, object] = {name: getattr(self, name) for name in names}
         values["denied"] = None if self.denied is None else dict(self.denied)
@@ -152,10 +154,9 @@ class Outcome:
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:
         """The outcome that a line holds. Fields of later versions are passed over. Raises ValueError."""
-        import json
-
-        values = json.loads(text)
-        if not isinstance(values, dict) or values.get("status") not in STATUSES:
+        line = (text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")).strip()
+        values, end = DECODER.raw_decode(line)
+        if end != len(line) or not isinstance(values, dict) or values.get("status") not in STATUSES:
             raise ValueError(f"not an outcome: {text!r}")
         known = _known(cls, values)
         denied, calls, error = values.get("denied"), values.get("calls"), values.get("error")
@@ -183,3 +184,23 @@ def _known(kind: type[Outcome] | type[Call] | type[Failure], values: Mapping[str
         for name in kind.__match_args__
         if name in values and name not in CAPTURED and (kind is Outcome or values[name] is not None)
     }
+
+
+def outcome_of(text: bytes) -> Outcome:
+    """What the jailer reported, as an outcome or a LaunchError."""
+    if not text:
+        raise LaunchError("the jailer ended and reported nothing", "jailer", object=JAILER)
+    try:
+        outcome = Outcome.from_json(text)
+    except ValueError:
+        raise LaunchError(
+            f"the jailer reported what is no outcome: {text!r}", "jailer", object=JAILER
+        ) from None
+    error = outcome.error
+    if outcome.status == "setup-failed":
+        if error is None:
+            raise LaunchError("the jail could not be set up", "unknown")
+        raise LaunchError(
+            error.message or error.step, error.step, error.errno, error.hint, error.object, error.line
+        )
+    return outcome

@@ -14,8 +14,7 @@ from typing import Any, Protocol, Self, cast, runtime_checkable
 
 from jail import spawn
 from jail.errors import LaunchError, SpecError
-from jail.launch import outcome_of
-from jail.outcome import Outcome
+from jail.outcome import Outcome, outcome_of
 from jail.plans import awaiting_begin, likely_plan, plan_text, unguarded
 from jail.requests import ask
 from jail.spec import Jail, check_env

@@ -37,20 +37,27 @@ def _make(cls):
 
 def __init__(self, /, *args, **named):
     names, values = self.__match_args__, self.__dict__
-    if named or len(args) != len(names):
+    if len(args) < len(names):
         values.update(self._record_defaults)
-        if len(args) > len(names):
-            raise TypeError(f"{type(self).__name__}() takes {len(names)} values, {len(args)} were given")
-        for name in named.keys() - self._record_names.difference(names[: len(args)]):
-            what = "multiple values for argument" if name in names else "an unexpected keyword argument"
-            raise TypeError(f"{type(self).__name__}() got {what} {name!r}")
-        values.update(named)
     values.update(zip(names, args, strict=False))
-    if len(values) != len(names):
-        missing = ", ".join(repr(name) for name in names if name not in values)
-        raise TypeError(f"{type(self).__name__}() is missing {missing}")
+    values.update(named)
+    if values.keys() != self._record_names or len(args) > len(names) or (args and named):
+        _check_given(self, args, named)
     if self._record_check is not None:
         self.__post_init__()
+
+
+def _check_given(self, args, named):
+    """Raise TypeError, as a function with these parameters does, unless each field has one value."""
+    names, what = self.__match_args__, type(self).__name__
+    if len(args) > len(names):
+        raise TypeError(f"{what}() takes {len(names)} values, {len(args)} were given")
+    for name in named.keys() - self._record_names.difference(names[: len(args)]):
+        wrong = "multiple values for argument" if name in names else "an unexpected keyword argument"
+        raise TypeError(f"{what}() got {wrong} {name!r}")
+    missing = ", ".join(repr(name) for name in names if name not in self.__dict__)
+    if missing:
+        raise TypeError(f"{what}() is missing {missing}")
 
 
 def __eq__(self, other):
@@ -58,7 +65,7 @@ def __eq__(self, other):
 
 
 def __hash__(self):
-    return hash((self.__class__, *(self.__dict__[name] for name in self.__match_args__)))
+    return hash((self.__class__, *map(self.__dict__.__getitem__, self.__match_args__)))
 
 
 def __repr__(self):

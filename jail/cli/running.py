@@ -20,7 +20,7 @@ from jail.cli.options import Command
 from jail.cli.parse import Parsed
 from jail.errors import JailError, LaunchError
 from jail.further import ask_for, refusal
-from jail.launch import outcome_of
+from jail.outcome import outcome_of
 from jail.requests import Stats, answered, ask, pausing, send, stats_of, take
 from jail.settings import UsageError
 from jail.streams import Ends
