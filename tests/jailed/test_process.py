@@ -53,11 +53,11 @@ answer(out=out.decode(), err=err, ended=process.outcome.exit_code)
 
 def test_signals_reach_the_command(scripts: Scripts) -> None:
     found = scripts.answer("""
-code = '''import os, signal, sys
-for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGQUIT"):
-    signal.signal(getattr(signal, name), lambda number, frame: os.write(1, b"%d\\\\n" % number))
+code = '''import os, signal
+asked = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGQUIT")]
+signal.pthread_sigmask(signal.SIG_BLOCK, asked)
 os.write(1, b"ready\\\\n")
-while True: signal.pause()
+while True: os.write(1, b"%d\\\\n" % signal.sigwait(asked))
 '''
 seen = []
 with jail.start(["/usr/bin/python3", "-IS", "-c", code], stdout=PIPE) as process:
