@@ -127,34 +127,48 @@ static struct template *place(void)
     return oldest;
 }
 
-static struct template *add(const char *plan, size_t size)
+/* Whether the plan, from there on in the text, is this one. It is read and not mapped: that would take longer. */
+static bool is_of(const struct template *t, int text, size_t from, size_t size)
+{
+    static char part[8192];
+    if (!t->text || t->size != size)
+        return false;
+    for (size_t at = 0; at < size;) {
+        size_t most = size - at < sizeof part ? size - at : sizeof part;
+        long n = SYS(__NR_pread64, text, part, most, from + at);
+        if (n <= 0 || memcmp(t->text + at, part, (size_t)n) != 0)
+            return false;
+        at += (size_t)n;
+    }
+    return true;
+}
+
+static struct template *add(int text, size_t from, size_t size)
 {
     struct template *t = place();
     long memory = t ? SYS(__NR_mmap, 0, size + 1, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : -ENOMEM;
     if (memory < 0 && memory > -4096)
         return NULL;
-    memcpy((char *)memory, plan, size);
+    if (SYS(__NR_pread64, text, memory, size, from) != (long)size) {
+        SYS(__NR_munmap, memory, size + 1);
+        return NULL;
+    }
     *t = (struct template){.text = (char *)memory, .size = size, .keep = AS_EVER, .waiter = -1};
     return t;
 }
 
-static struct template *find(const char *plan, size_t size)
-{
-    for (unsigned i = 0; i < MOST_TEMPLATES; i++)
-        if (templates[i].text && templates[i].size == size && memcmp(templates[i].text, plan, size) == 0)
-            return &templates[i];
-    return add(plan, size);
-}
-
 struct template *templates_find(const struct asked *a)
 {
-    char *text;
-    long size = request_map(a, &text);
-    if (size < 0)
+    struct stat st;
+    size_t from = a->head.command;
+    int text = a->fd[ASKED_TEXT];
+    if (sys_fstat(text, &st) < 0 || (uint64_t)st.st_size <= from)
         return NULL;
-    struct template *t = find(text + a->head.command, (size_t)size - a->head.command - 1);
-    SYS(__NR_munmap, text, size);
-    return t;
+    size_t size = (size_t)st.st_size - from - 1;
+    for (unsigned i = 0; i < MOST_TEMPLATES; i++)
+        if (is_of(&templates[i], text, from, size))
+            return &templates[i];
+    return add(text, from, size);
 }
 
 /* ---- standbys ---- */
