@@ -187,17 +187,6 @@ bool cgroups_limit(const struct run *run, struct failure *f)
     return set(run->plan, false, f);
 }
 
-void cgroups_tend(struct run *run)
-{
-    if (run->tended)
-        return;
-    run->tended = true;
-    run->oom_event = cgroups_oom_event(run);
-    for (unsigned i = 0; i < run->plan->cgroup_count; i++)
-        if (run->plan->cgroups[i].parent >= 0)
-            reclaim(run->plan, run->plan->cgroups[i].parent);
-}
-
 void cgroups_kill(const struct run *run)
 {
     for (unsigned i = 0; i < run->plan->cgroup_count; i++)
@@ -215,6 +204,52 @@ static int64_t count(const struct cgroup *c, const struct counter *what)
     return c ? cgroup_number(c->folder, what->file[c->version - 1], what->key[c->version - 1]) : -1;
 }
 
+/* What is read in the end; the first two always, the others if somebody asks. */
+enum { OOM_KILLS, PIDS_REFUSED, WITHOUT_ASKING, PEAK_MEMORY = WITHOUT_ASKING, MOST_PIDS };
+
+static const struct {
+    const char *controller;
+    struct counter what;
+} finals[FINALS] = {[OOM_KILLS] = {"memory", {{"memory.oom_control", "memory.events"}, {"oom_kill", "oom_kill"}}},
+                    [PIDS_REFUSED] = {"pids", {{"pids.events", "pids.events"}, {"max", "max"}}},
+                    [PEAK_MEMORY] = {"memory", {{"memory.max_usage_in_bytes", "memory.peak"}, {"", ""}}},
+                    [MOST_PIDS] = {"pids", {{"pids.peak", "pids.peak"}, {"", ""}}}};
+
+static unsigned finals_wanted(const struct run *run)
+{
+    return run->outcome < 0 && !run->plan->stats ? WITHOUT_ASKING : FINALS;
+}
+
+/* While nobody waits for it. */
+static void open_finals(struct run *run)
+{
+    for (unsigned i = 0; i < finals_wanted(run); i++) {
+        const struct cgroup *c = plan_cgroup(run->plan, finals[i].controller);
+        if (c && c->folder >= 0)
+            run->finals[i] = cgroup_open_file(c->folder, finals[i].what.file[c->version - 1]);
+    }
+}
+
+static int64_t final(const struct run *run, unsigned i)
+{
+    const struct cgroup *c = plan_cgroup(run->plan, finals[i].controller);
+    if (!c || c->folder < 0 || run->finals[i] < 0)
+        return count(c, &finals[i].what);
+    return cgroup_number_in(run->finals[i], finals[i].what.key[c->version - 1]);
+}
+
+void cgroups_tend(struct run *run)
+{
+    if (run->tended)
+        return;
+    run->tended = true;
+    run->oom_event = cgroups_oom_event(run);
+    open_finals(run);
+    for (unsigned i = 0; i < run->plan->cgroup_count; i++)
+        if (run->plan->cgroups[i].parent >= 0)
+            reclaim(run->plan, run->plan->cgroups[i].parent);
+}
+
 /* What has been removed, and was read before, keeps its value. */
 static void keep(int64_t *value, int64_t now)
 {
@@ -223,8 +258,7 @@ static void keep(int64_t *value, int64_t now)
 
 int64_t cgroups_oom_kills(const struct run *run)
 {
-    static const struct counter kills = {{"memory.oom_control", "memory.events"}, {"oom_kill", "oom_kill"}};
-    return count(plan_cgroup(run->plan, "memory"), &kills);
+    return final(run, OOM_KILLS);
 }
 
 /* Version 2 counts CPU time in every cgroup, whatever its controllers. */
@@ -261,16 +295,14 @@ bool cgroups_cpu(const struct run *run, int64_t *user_us, int64_t *system_us)
 
 void cgroups_read(const struct run *run, struct verdict *v)
 {
-    static const struct counter peak = {{"memory.max_usage_in_bytes", "memory.peak"}, {"", ""}},
-        refused = {{"pids.events", "pids.events"}, {"max", "max"}}, most = {{"pids.peak", "pids.peak"}, {"", ""}};
-    const struct cgroup *memory = plan_cgroup(run->plan, "memory"), *pids = plan_cgroup(run->plan, "pids");
-    keep(&v->oom_kills, cgroups_oom_kills(run));
-    keep(&v->pids_hit, count(pids, &refused));
+    const struct cgroup *pids = plan_cgroup(run->plan, "pids");
+    keep(&v->oom_kills, final(run, OOM_KILLS));
+    keep(&v->pids_hit, final(run, PIDS_REFUSED));
     v->cpu_counted |= cgroups_cpu(run, &v->user_us, &v->system_us);
-    if (run->outcome < 0 && !run->plan->stats)
-        return; /* nobody asked for the rest */
-    keep(&v->peak_memory, count(memory, &peak));
-    int64_t together = count(pids, &most);
+    if (finals_wanted(run) == WITHOUT_ASKING)
+        return;
+    keep(&v->peak_memory, final(run, PEAK_MEMORY));
+    int64_t together = final(run, MOST_PIDS);
     keep(&v->pids_peak, together > 0 && pids->version == 2 ? together - 1 : together); /* without init */
 }
 

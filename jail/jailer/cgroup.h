@@ -8,10 +8,12 @@
 #define CGROUP_TEXT 16384 /* of /proc/self/cgroup, or of one file of a cgroup */
 
 /* cgroup_file.c: one file below an open folder. Negative is an errno. */
+int cgroup_open_file(int folder, const char *file);
 long cgroup_read_file(int folder, const char *file, char *text, size_t size); /* its length; ends in NUL */
 long cgroup_write_file(int folder, const char *file, const char *value);
 /* The number behind `key` in a file of "key number" lines, or the only number if key is ""; -1 if there is none. */
 int64_t cgroup_number(int folder, const char *file, const char *key);
+int64_t cgroup_number_in(int file, const char *key); /* which is open */
 /* The next word of a list that commas, spaces or newlines part; its length, 0 at the end. */
 size_t cgroup_word(const char **list);
 bool cgroup_lists(const char *list, const char *word, size_t length);

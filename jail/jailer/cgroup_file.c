@@ -2,9 +2,14 @@
 #include "cgroup.h"
 #include "text.h"
 
+int cgroup_open_file(int folder, const char *file)
+{
+    return sys_open(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+}
+
 long cgroup_read_file(int folder, const char *file, char *text, size_t size)
 {
-    int fd = sys_open(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    int fd = cgroup_open_file(folder, file);
     long n = fd < 0 ? fd : sys_read(fd, text, size - 1);
     if (fd >= 0)
         sys_close(fd);
@@ -22,12 +27,14 @@ long cgroup_write_file(int folder, const char *file, const char *value)
     return n < 0 ? n : 0;
 }
 
-int64_t cgroup_number(int folder, const char *file, const char *key)
+int64_t cgroup_number_in(int file, const char *key)
 {
     char text[2048];
     size_t length = text_length(key);
-    if (folder < 0 || cgroup_read_file(folder, file, text, sizeof text) <= 0)
+    long n = SYS(__NR_pread64, file, text, sizeof text - 1, 0);
+    if (n <= 0)
         return -1;
+    text[n] = 0;
     for (char *at = text, *end; *at; at = end) {
         for (end = at; *end && *end != '\n'; end++)
             ;
@@ -39,6 +46,16 @@ int64_t cgroup_number(int folder, const char *file, const char *key)
             return (int64_t)value;
     }
     return -1;
+}
+
+int64_t cgroup_number(int folder, const char *file, const char *key)
+{
+    int fd = folder < 0 ? -1 : cgroup_open_file(folder, file);
+    if (fd < 0)
+        return -1;
+    int64_t value = cgroup_number_in(fd, key);
+    sys_close(fd);
+    return value;
 }
 
 static bool parts(char c)

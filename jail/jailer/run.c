@@ -85,6 +85,7 @@ struct run run_of(struct plan *plan)
                         .handover = {-1, -1},
                         .listener = -1,
                         .oom_event = -1,
+                        .finals = {-1, -1, -1, -1},
                         .start_us = clock_us()};
 }
 

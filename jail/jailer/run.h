@@ -20,6 +20,8 @@ struct command {
     const char *membership; /* what /proc/self/cgroup has just said, or NULL */
 };
 
+#define FINALS 4 /* what cgroups tell of a run in the end */
+
 struct run {
     struct plan *plan;
     char **argv, **environment; /* of the payload */
@@ -48,6 +50,7 @@ struct run {
     int64_t cpu_base_us;     /* CPU time that the jail had taken when the payload began */
     bool tended;             /* cgroups_tend was called */
     int oom_event;           /* … and this tells that memory has run out; -1 where nothing does */
+    int finals[FINALS];      /* … and these are open, the files of what is read in the end; else -1 */
     bool begun;              /* the run's clocks were restarted by request */
     bool forced;             /* all of the jail was killed by us */
     int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
