@@ -98,9 +98,9 @@ static void payload(void *unused)
         !settle(run, &f) || !confine_landlock_prepare(plan, &landlock, &f) ||
         !standby_wait(run, &landlock, &filtered, &f))
         give_up(errors, &f, 125);
-    /* The wait stands behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
+    /* The waits stand behind the filter, which loads meanwhile: a filter that forbids read(2) forbids this run. */
     if (!confine_landlock(plan, &landlock, &f) || !audit_begin(run, &f) || !confine_limits(plan, filtered ? LIMITS_LATE : LIMITS_ALL, &f) ||
-        (!filtered && !confine_seccomp(plan, &f)) || !hear_ready(start.ready, &f))
+        (!filtered && !confine_seccomp(plan, &f)) || !hear_ready(start.ready, &f) || !standby_begin(run, &f))
         give_up(errors, &f, 125);
     long done = step_fault(STEP_EXEC) ? -EIO : payload_execute(run);
     failed(&f, STEP_EXEC, 0, -done);

@@ -335,10 +335,12 @@ long payload_start(struct run *run, int ready); /* a process that shares this me
 __attribute__((noreturn)) void init_main(int payload_pid);
 __attribute__((noreturn)) void give_up(int errors, const struct failure *f, int status);
 
-/* standby.c: a jail that is made ahead of its command */
+/* standby.c, standby_payload.c: a jail that is made ahead of its command */
 int stand_by(struct plan *plan, int channel, int caller);
-/* The payload, for its command; at once for any other. `filtered`: it has loaded the filter while it waited. */
+/* The payload's wait for its command, and the one for the word that it may begin; none in any other jail. `filtered`: it
+ * has loaded the filter while it waited. */
 bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f);
+bool standby_begin(const struct run *run, struct failure *f);
 
 /* confine.c: on the calling process */
 bool confine_bounding_set(uint64_t keep, struct failure *f);

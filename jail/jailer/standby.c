@@ -1,13 +1,11 @@
 /* A standby: a jail that is made ahead of its command, up to the payload's last steps. One for a single run, and only
- * as long as a jail that is made now would be the same. */
+ * as long as a jail that is made now would be the same. Here is its supervisor's part. */
 #ifndef PYJAIL_FRONT
-#include "bpf.h"
 #include "request.h"
 #include "standby.h"
 #include "text.h"
 #include <linux/mman.h>
 #include <linux/poll.h>
-#include <linux/resource.h>
 #include <linux/signalfd.h>
 #include <linux/time_types.h>
 
@@ -18,32 +16,12 @@ static struct {
 
 /* ---- whether there can be one ---- */
 
-/* Whether the path leads through what is at `above`. */
-static bool leads_through(const char *path, const char *above)
-{
-    while (*above) {
-        if (*above == '/') {
-            while (*above == '/')
-                above++;
-            if (*above && *path != '/')
-                return false;
-            while (*path == '/')
-                path++;
-        } else if (*above++ != *path++) {
-            return false;
-        }
-    }
-    return *path == '/' || path[-1] == '/';
-}
-
 /* What is made in a folder of the host, or by way of a link into one, is not made without a command. */
 static bool reaches_host(const struct plan *plan)
 {
     for (unsigned i = 0; i < plan->node_count; i++)
-        for (unsigned j = 0; j < plan->node_count; j++)
-            if (i != j && (plan->nodes[i].kind == NODE_BIND || plan->nodes[i].kind == NODE_SYMLINK) &&
-                leads_through(plan->nodes[j].target, plan->nodes[i].target))
-                return true;
+        if (leads_to_host(plan, plan->nodes[i].target, &plan->nodes[i]))
+            return true;
     return false;
 }
 
@@ -161,22 +139,17 @@ static void forget_signals(const struct run *run)
 static bool take_over(struct run *run, struct asked *a, struct failure *f)
 {
     struct plan *plan = run->plan;
-    struct command c;
-    char *text;
     int *const own[] = {&standby.caller};
     run->start_us = clock_us();
     plan->outcome_fd = a->fd[ASKED_OUTCOME];
     plan->control_fd = a->fd[ASKED_LIFE];
     plan->life_fd = standby.caller;
     TRY(f, STEP_HANDOVER, 0, request_place(a, own, COUNT(own)));
-    if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
-        return false;
-    TRY(f, STEP_COMMAND, 0, request_map(a, &text));
-    TRY(f, STEP_COMMAND, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
-    return command_prepare(run, &c, f);
+    return true;
 }
 
-/* The text, then what the payload has as 0, 1, 2 and passed descriptors. */
+/* The text, then what the payload has as 0, 1, 2 and passed descriptors: it takes them while we look whether it may have
+ * them, and goes no further before it has heard that. */
 static bool hand_over(const struct run *run, struct asked *a, struct failure *f)
 {
     int fds[4 + MAX_FDS] = {a->fd[ASKED_TEXT], 0, 1, 2};
@@ -184,6 +157,25 @@ static bool hand_over(const struct run *run, struct asked *a, struct failure *f)
     for (unsigned i = 0; i < run->plan->pass_fd_count; i++)
         fds[count++] = run->plan->pass_fds[i];
     TRY(f, STEP_HANDOVER, 0, channel_send(run->handover[0], &a->head, offsetof(struct request, number), fds, count));
+    return true;
+}
+
+static bool prepare(struct run *run, const struct asked *a, struct failure *f)
+{
+    struct command c;
+    char *text;
+    if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
+        return false;
+    TRY(f, STEP_COMMAND, 0, request_map(a, &text));
+    TRY(f, STEP_COMMAND, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
+    return command_prepare(run, &c, f);
+}
+
+/* To one that has ended already, and said why, it makes no difference. */
+static bool let_begin(const struct run *run, struct failure *f)
+{
+    long done = channel_send(run->handover[0], "", 1, NULL, 0);
+    TRY(f, STEP_HANDOVER, 0, done == -EPIPE || done == -ECONNRESET ? 0 : done);
     return true;
 }
 
@@ -209,14 +201,25 @@ static int leave(struct run *run)
     return 0;
 }
 
+/* What we have taken is for another, and nothing of ours has it any more. */
+static int refuse(struct run *run, const struct asked *a)
+{
+    int status = leave(run);
+    request_send(standby.channel, a);
+    return status;
+}
+
 /* The payload first: it is what is waited for. A caller that has gone and hears no answer is seen to have. */
 static int run_it(struct run *run, struct asked *a)
 {
     struct verdict verdict = no_verdict();
-    bool runs = take_over(run, a, &verdict.failure);
+    bool runs = take_over(run, a, &verdict.failure) && hand_over(run, a, &verdict.failure);
+    if (!unchanged(run))
+        return refuse(run, a);
+    runs = runs && prepare(run, a, &verdict.failure);
     if (!request_confirmed(a, standby.caller))
         return leave(run);
-    runs = runs && hand_over(run, a, &verdict.failure);
+    runs = runs && let_begin(run, &verdict.failure);
     request_answer(a->fd[ASKED_LIFE], 0);
     sys_close(standby.channel);
     sys_close(standby.mounts);
@@ -245,120 +248,9 @@ int stand_by(struct plan *plan, int channel, int caller)
     cgroups_tend(&run);
     if (!wait_for_request(&run, &a))
         return leave(&run);
-    if (!request_fits(&a.head, plan) || !unchanged(&run)) {
-        request_send(standby.channel, &a);
-        return leave(&run);
-    }
+    if (!request_fits(&a.head, plan))
+        return refuse(&run, &a);
     forget_signals(&run);
     return run_it(&run, &a);
-}
-
-/* ---- the payload ---- */
-
-/* What was handed over takes the place of the stand-ins. */
-static bool take_command(struct run *run, struct asked *a, struct failure *f)
-{
-    const struct plan *plan = run->plan;
-    struct command c;
-    char *text;
-    TRY(f, STEP_HANDOVER, 0, request_map(a, &text));
-    TRY(f, STEP_HANDOVER, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);
-    for (int fd = 0; fd <= 2; fd++)
-        TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, a->fd[1 + fd], fd, 0));
-    for (unsigned i = 0; i < plan->pass_fd_count; i++)
-        TRY(f, STEP_HANDOVER, 0, SYS(__NR_dup3, a->fd[4 + i], plan->pass_fds[i], 0));
-    request_close(a);
-    return command_prepare(run, &c, f);
-}
-
-/* In a folder of the host's the folder to start in may have been moved, or removed, since we went there. */
-static bool starts_at_host(const struct plan *plan)
-{
-    for (unsigned i = 0; plan->cwd && i < plan->node_count; i++)
-        if ((plan->nodes[i].kind == NODE_BIND || plan->nodes[i].kind == NODE_SYMLINK) &&
-            leads_through(plan->cwd, plan->nodes[i].target))
-            return true;
-    return false;
-}
-
-static bool start_anew(const struct plan *plan, struct failure *f)
-{
-    if (starts_at_host(plan))
-        TRY(f, STEP_CWD, 0, SYS(__NR_chdir, plan->cwd));
-    return true;
-}
-
-/* Whatever the call's other arguments are. */
-static bool lets(const struct plan *plan, int number, unsigned at, uint64_t argument)
-{
-    struct seccomp_data call = {.nr = number, .arch = NATIVE_ARCH};
-    for (unsigned ones = 0; ones <= 1; ones++) {
-        for (unsigned i = 0; i < COUNT(call.args); i++)
-            call.args[i] = i == at ? argument : ones ? UINT64_MAX : 0;
-        uint32_t action = bpf_run(plan->program, &call) & SECCOMP_RET_ACTION_FULL;
-        if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
-            return false;
-    }
-    return true;
-}
-
-/* Whether the filter lets the payload do what is left to do when it has its command, so that it can be loaded before:
- * to load it takes longest of all. It is still the last of what confines, as nobody else's code runs in between. */
-static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
-{
-    static const struct {
-        int number;
-        unsigned at; /* of the argument that policies may ask about */
-        uint64_t argument;
-    } calls[] = {{__NR_write, 0, 0},
-                 {__NR_recvmsg, 0, 0},
-                 {__NR_close, 0, 0},
-                 {__NR_fstat, 0, 0},
-                 {__NR_mmap, 2, 3},
-                 {__NR_dup3, 2, 0},
-                 {__NR_fcntl, 1, F_GETFL},
-                 {__NR_prlimit64, 1, RLIMIT_NOFILE},
-                 {__NR_prlimit64, 1, RLIMIT_AS},
-                 {__NR_prlimit64, 1, RLIMIT_DATA},
-                 {__NR_landlock_add_rule, 1, 1},
-                 {__NR_landlock_restrict_self, 1, 0},
-                 {__NR_read, 0, 0},
-                 {__NR_exit_group, 0, 125}};
-    if ((l->ruleset >= 0 && l->abi < LANDLOCK_TRUNCATE) || !bpf_known(plan->program, plan->program_count))
-        return false;
-    if (starts_at_host(plan) && !lets(plan, __NR_chdir, 0, 0))
-        return false;
-    for (unsigned i = 0; i < COUNT(calls); i++)
-        if (!lets(plan, calls[i].number, calls[i].at, calls[i].argument))
-            return false;
-    return true;
-}
-
-bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f)
-{
-    struct parcel ready = {.kind = PARCEL_GO};
-    struct asked a;
-    if (run->handover[1] < 0)
-        return true;
-    *filtered = may_filter_ahead(run->plan, l);
-    if (*filtered && (!confine_limits(run->plan, LIMITS_AHEAD, f) || !confine_seccomp(run->plan, f)))
-        return false;
-    TRY(f, STEP_HANDOVER, 0, sys_write(run->handover[1], &ready, sizeof ready));
-    long n = channel_receive(run->handover[1], &a.head, sizeof a.head, a.fd, &a.count);
-    if (n == 0 || n == -ECONNRESET)
-        sys_exit(125); /* nobody has asked */
-    TRY(f, STEP_HANDOVER, 0, n < 0 ? n : a.count == 4 + run->plan->pass_fd_count ? 0 : -EBADMSG);
-    sys_close(run->handover[1]);
-    return take_command(run, &a, f) && start_anew(run->plan, f);
-}
-#else
-#include "run.h"
-bool standby_wait(struct run *run, const struct landlock *l, bool *filtered, struct failure *f)
-{
-    (void)run;
-    (void)l;
-    (void)filtered;
-    (void)f;
-    return true;
 }
 #endif

@@ -21,4 +21,7 @@ int64_t templates_work(void);                  /* make and drop standbys; when a
 unsigned templates_watch(struct pollfd *wait); /* the descriptors to wait for, MOST_STANDBYS at most; how many */
 bool templates_hear(const struct pollfd *wait, struct asked *a); /* true: a request has come back */
 
+/* standby_payload.c: whether the path leads through what the host has in the root, leaving out one node, or NULL */
+bool leads_to_host(const struct plan *plan, const char *path, const struct node *but);
+
 #endif

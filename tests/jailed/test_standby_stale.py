@@ -37,6 +37,40 @@ answer(seen=seen, same=serving() == server)
     assert found == {"seen": [["1", "1"], ["28", "28"], ["30", "30"], ["28", "28"]], "same": True}
 
 
+def test_a_caller_that_thinks_again_after_it_has_handed_a_command_over_has_no_run(
+    scripts: Scripts, place: Path
+) -> None:
+    """Nothing runs, and what the command was to have is let go of."""
+    found = scripts.answer(SERVING + f"""
+box = Jail().with_bind({str(place)!r}, "/data", writable=True)
+server = serving()
+ready = keep(1, box)
+standing = children(server)
+plan, ends = plan_text(box), os.pipe()
+link = os.readlink(f"/proc/self/fd/{{ends[1]}}")
+
+def outputs():
+    return [os.readlink(f"/proc/{{payload}}/fd/1")
+            for pid in standing for init in children(pid) for payload in children(init)]
+
+def look(_now):
+    while os.geteuid() == 0 and link not in outputs():  # nobody else may see it
+        pass
+    return False
+
+words = ["/usr/bin/touch", "/data/marker"]
+try:
+    spawn.launcher.start(plan, words, {{0: spawn.NOTHING, 1: ends[1], 2: spawn.NOTHING}}, {{}}, look)
+    said = "started"
+except spawn.OutdatedError:
+    said = "outdated"
+os.close(ends[1])
+answer(ready=ready, said=said, rest=os.read(ends[0], 1).decode(), gone=all(map(ended, standing)))
+""")
+    assert found == {"ready": 1, "said": "outdated", "rest": "", "gone": True}
+    assert list(place.iterdir()) == []
+
+
 def test_the_folder_to_start_in_is_the_one_that_is_there_now(scripts: Scripts, place: Path) -> None:
     """Between one job and the next its owner puts another one in its place."""
     place.chmod(0o755)
