@@ -44,10 +44,12 @@ HAS = dict.fromkeys(("trixie", "bookworm"), "cgroup,cgroup2,seccomp,landlock,use
 HAS["noble"] = "cgroup,cgroup2,seccomp,landlock"
 # The reasons to skip a test that are no surprise: what a suite, or a user, does not have.
 NODE = "node takes longer to start here than a pool waits"
+FROZEN = "in version 2 a cgroup is frozen, and nobody is moved"
 LACKS = {
-    "trixie": (NODE,),
+    "trixie": (NODE, FROZEN),
     "bookworm": (
         NODE,
+        FROZEN,
         "this kernel has no SO_PEERPIDFD (Linux 6.5)",
         "Landlock's ABI 2 cannot hold truncation, and is refused: see tests/unit",
     ),
