@@ -78,7 +78,7 @@ class Executor(futures.Executor):
             running.kill()
 
 
-class _Watched:
+class _Watched(Place):
     """Where a task runs, told to the executor."""
 
     def __init__(self, executor: Executor, jail: Jail | Place | None) -> None:

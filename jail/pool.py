@@ -17,7 +17,7 @@ from jail.plans import likely_plan, plan_text
 from jail.process import Process, run, start
 from jail.runners import Runner
 from jail.spec import Jail
-from jail.started import DEFAULT, Begun, Wait, Wanted, begin_new
+from jail.started import DEFAULT, Begun, Place, Wait, Wanted, begin_new
 from jail.warm import Warm
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_AGE = 600.0
 
 
-class Pool:
+class Pool(Place):
     """Keeps `size` jails ready, so that a command, or with a runner a program's text, starts in a fraction of
     the time. Each is used once, and is made as any other: `run`, `start` and the rest are `jail.run`,
     `jail.start`…, and `jail.run(…, jail=pool)` is the same.

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol, Self, cast, runtime_checkable
+from typing import Any, Self, cast
 
 from jail import spawn
 from jail.errors import LaunchError, SpecError
@@ -155,12 +155,12 @@ Wait = tuple[int, int, float]
 """A descriptor, what is waited for there (POLLIN or POLLOUT), and until when at most (time.monotonic)."""
 
 
-@runtime_checkable
-class Place(Protocol):
+class Place:
     """What can stand where a Jail is expected: jails that were made ahead."""
 
     def beginning(self, wanted: Wanted) -> Generator[Wait, None, Begun]:
         """Start a command; says what it has to wait for, so that threads and event loops can do it alike."""
+        raise NotImplementedError
 
 
 def begin(jail: Jail | Place | None, wanted: Wanted) -> Begun:
