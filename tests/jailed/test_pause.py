@@ -111,8 +111,10 @@ def test_what_is_asked_for_meanwhile_comes_when_it_goes_on(paused_by: Scripts) -
     twice."""
     found = paused_by.answer(BOX + """
 code = '''
-import os, signal, sys
-signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"usr1\\\\n"))  # it may interrupt a print
+import os, signal, sys, threading
+def hear(asked): os.write(1, b"usr%d\\\\n" % (signal.sigwait(asked) == signal.SIGUSR1))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])  # or it might come just before a read
+threading.Thread(target=hear, args=[[signal.SIGUSR1]], daemon=True).start()
 print("up", flush=True)
 for line in sys.stdin: print(line, end="", flush=True)
 sys.exit(3)

@@ -337,7 +337,7 @@ def run(times):
     for number in range(times):
         jail.run(["/bin/sh", "-c", f"exit {number % 3}"], input=b"x")
 server = serving()
-run(30)  # until heaps have the size that they keep
+run(150)  # until heaps have the size that they keep
 quiet(server)
 before = weight(server), weight(os.getpid())
 run(150)
