@@ -153,7 +153,7 @@ static bool let_payload_run(struct run *run, struct failure *f)
     if (!cgroups_limit(run, f) || (!run->seen && !let_go_of_streams(run, f)))
         return false;
     if (run->plan->cpu_ms != UNSET)
-        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_cpu_us(run) < 0 ? -ENOENT : 0);
+        TRY(f, STEP_CPU_TIME, run->plan->cpu_line, cgroups_watch_cpu(run));
     if (may_run(run))
         TRY(f, STEP_GO, 0, say_go(run, false, NULL, 0));
     return true;

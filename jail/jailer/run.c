@@ -86,6 +86,7 @@ struct run run_of(struct plan *plan)
                         .listener = -1,
                         .oom_event = -1,
                         .finals = {-1, -1, -1, -1},
+                        .cpu_usage = -1,
                         .start_us = clock_us()};
 }
 

@@ -51,6 +51,7 @@ struct run {
     bool tended;             /* cgroups_tend was called */
     int oom_event;           /* … and this tells that memory has run out; -1 where nothing does */
     int finals[FINALS];      /* … and these are open, the files of what is read in the end; else -1 */
+    int cpu_usage;           /* tells the CPU time, where that is limited; else -1 */
     bool begun;              /* the run's clocks were restarted by request */
     bool forced;             /* all of the jail was killed by us */
     int64_t base_user_us, base_system_us; /* CPU time that was taken before that */
@@ -212,6 +213,7 @@ void cgroups_tend(struct run *run); /* once: hear of the end of memory; remove t
 void cgroups_kill(const struct run *run);    /* everyone in them, where the kernel can */
 int64_t cgroups_oom_kills(const struct run *run); /* so far */
 int64_t cgroups_cpu_us(const struct run *run); /* CPU time of all processes ever; -1 if no cgroup counts it */
+long cgroups_watch_cpu(struct run *run); /* so that whatever else is opened cannot be in the way of that; negative is an errno */
 bool cgroups_cpu(const struct run *run, int64_t *user_us, int64_t *system_us); /* the same in two parts */
 void cgroups_read(const struct run *run, struct verdict *v);
 void cgroups_remove(struct run *run, bool init_lives); /* those of version 2 only without init */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from jailed.patience import SLOWNESS
 
@@ -51,3 +53,22 @@ def test_an_ordinary_user_is_told(ordinary_pyjail):
     r = ordinary_pyjail.run("run", *words, "--", *PYTHON, BURN, "5")
     assert (r.returncode, r.outcome["status"]) == (124, "cpu-exceeded")
     assert r.outcome["enforced"]["cpu_time"] == "rlimit"
+
+
+def test_a_caller_with_hardly_any_descriptors_does_not_lift_it(cgroup_pyjail, place):
+    """Those of the supervisor are as few: it holds the limit, or nothing runs."""
+    file, seen = place / "outcome", {}
+    command = 'ulimit -n "$1"; shift; exec "$@"'
+    options = ("--outcome", file, "--cpu-time", "0.1s", "--timeout", "60s")
+    words = (cgroup_pyjail.installation.pyjail, "run", *options)
+    for most in range(12, 40):
+        file.unlink(missing_ok=True)
+        arguments = map(str, (most, *words, "--", *SH, "while :; do :; done"))
+        r = cgroup_pyjail.run("-c", command, "sh", *arguments, program="/bin/sh")
+        outcome = json.loads(file.read_text()) if file.exists() and file.stat().st_size else {"status": None}
+        ran = outcome["status"] not in (None, "setup-failed")
+        seen[most] = (r.returncode, outcome["status"], ran and used(outcome) < 0.6)
+    assert set(seen.values()) - {(125, None, False), (125, "setup-failed", False)} == {
+        (124, "cpu-exceeded", True)
+    }, seen
+    assert len(set(seen.values())) > 1, seen  # the range has both
