@@ -136,16 +136,18 @@ static void forget_signals(const struct run *run)
         ;
 }
 
+/* From here on whatever fails can be told where the outcome goes, and is told nowhere else. */
 static bool take_over(struct run *run, struct asked *a, struct failure *f)
 {
     struct plan *plan = run->plan;
     int *const own[] = {&standby.caller};
     run->start_us = clock_us();
+    run->outcome = -1;
     plan->outcome_fd = a->fd[ASKED_OUTCOME];
     plan->control_fd = a->fd[ASKED_LIFE];
     plan->life_fd = standby.caller;
     TRY(f, STEP_HANDOVER, 0, request_place(a, own, COUNT(own)));
-    return true;
+    return descriptors_outcome(run, f);
 }
 
 /* The text, then what the payload has as 0, 1, 2 and passed descriptors: it takes them while we look whether it may have
@@ -164,7 +166,7 @@ static bool prepare(struct run *run, const struct asked *a, struct failure *f)
 {
     struct command c;
     char *text;
-    if (!descriptors_outcome(run, f) || !descriptors_check(run, f))
+    if (!descriptors_check(run, f))
         return false;
     TRY(f, STEP_COMMAND, 0, request_map(a, &text));
     TRY(f, STEP_COMMAND, 0, request_command(&a->head, text, &c) ? 0 : -EBADMSG);

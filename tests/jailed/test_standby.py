@@ -244,6 +244,30 @@ answer(uids=len(uids), none=0 in uids, gone=gone, pids=pids)
     assert not {folder for folder in cgroup_folders() - before if any(name in folder for name in ours)}
 
 
+def test_one_that_cannot_pass_the_descriptors_on_has_no_outcome_for_them(ordinary_pyjail: Launcher) -> None:
+    """The user has more of them under way, in messages that nobody has received, than its limit allows."""
+    found = Scripts(ordinary_pyjail).answer(SERVING + """
+import resource
+server = serving()
+keep(1)
+(standing,) = children(server)
+resource.prlimit(standing, resource.RLIMIT_NOFILE, (64, 64))
+ends = socket.socketpair()
+socket.send_fds(ends[0], [b"x"], [0] * 100)
+read, write = os.pipe()
+try:
+    jail.run(["/bin/echo", "ran"], stdout=write, stderr=write)
+    failed = False
+except jail.LaunchError:
+    failed = True
+os.close(write)
+answer(failed=failed, told=os.read(read, 1 << 16).decode())
+""")
+    assert found["failed"]
+    assert found["told"].startswith("pyjail: cannot take over the command: "), found
+    assert "{" not in found["told"], "the outcome is not for the command's stderr"
+
+
 def test_a_standby_that_dies_costs_no_run(scripts: Scripts) -> None:
     assert scripts.answer(SERVING + """
 server = serving()
