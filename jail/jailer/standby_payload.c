@@ -61,7 +61,9 @@ static bool start_anew(const struct plan *plan, struct failure *f)
     return true;
 }
 
-/* Whatever the call's other arguments are. */
+#define NONE 6 /* no argument */
+
+/* Whatever the call's other arguments are: the number of a descriptor is one of them. */
 static bool lets(const struct plan *plan, int number, unsigned at, uint64_t argument)
 {
     struct seccomp_data call = {.nr = number, .arch = NATIVE_ARCH};
@@ -81,12 +83,12 @@ static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
 {
     static const struct {
         int number;
-        unsigned at; /* of the argument that policies may ask about */
+        unsigned at; /* of the argument that is known, and that policies may ask about */
         uint64_t argument;
-    } calls[] = {{__NR_write, 0, 0},
-                 {__NR_recvmsg, 0, 0},
-                 {__NR_close, 0, 0},
-                 {__NR_fstat, 0, 0},
+    } calls[] = {{__NR_write, NONE, 0},
+                 {__NR_recvmsg, NONE, 0},
+                 {__NR_close, NONE, 0},
+                 {__NR_fstat, NONE, 0},
                  {__NR_mmap, 2, 3},
                  {__NR_dup3, 2, 0},
                  {__NR_fcntl, 1, F_GETFL},
@@ -95,11 +97,11 @@ static bool may_filter_ahead(const struct plan *plan, const struct landlock *l)
                  {__NR_prlimit64, 1, RLIMIT_DATA},
                  {__NR_landlock_add_rule, 1, 1},
                  {__NR_landlock_restrict_self, 1, 0},
-                 {__NR_read, 0, 0},
+                 {__NR_read, NONE, 0},
                  {__NR_exit_group, 0, 125}};
     if ((l->ruleset >= 0 && l->abi < LANDLOCK_TRUNCATE) || !bpf_known(plan->program, plan->program_count))
         return false;
-    if (starts_at_host(plan) && !lets(plan, __NR_chdir, 0, 0))
+    if (starts_at_host(plan) && !lets(plan, __NR_chdir, NONE, 0))
         return false;
     for (unsigned i = 0; i < COUNT(calls); i++)
         if (!lets(plan, calls[i].number, calls[i].at, calls[i].argument))

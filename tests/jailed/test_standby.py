@@ -198,6 +198,31 @@ answer(said=said, codes=codes)
     assert found == {"said": 0, "codes": [3] * 5}
 
 
+@pytest.mark.parametrize("call", ["close", "fstat", "recvmsg", "write"])
+def test_policies_may_ask_about_descriptors(scripts: Scripts, place: Path, call: str) -> None:
+    """Those with which the payload takes its command are none of the program's."""
+    policy = place / "policy.toml"
+    policy.write_text(f"""
+default = "allow"
+[[rule]]
+calls = ["{call}"]
+action = "allow"
+when = [[{{ arg = 0, at-most = 3 }}]]
+otherwise = "kill"
+""")
+    found = scripts.answer(SERVING + """
+box = Jail(seccomp=sys.argv[1])
+server = serving(box)
+told = []
+for wanted in (0, 1):
+    ready = keep(wanted, box)
+    done, ahead, (out, _) = run_ahead(["/bin/echo", "ran"], box, stdout=PIPE)
+    told.append([ahead == bool(ready), done.status, done.exit_code, out.decode()])
+answer(told=told)
+""", str(policy))
+    assert found["told"] == [[True, "exited", 0, "ran\n"]] * 2
+
+
 def test_two_callers_do_not_meet(scripts: Scripts) -> None:
     first, line = scripts.started(SERVING + """
 server = serving()
