@@ -47,7 +47,7 @@ server = serving()
 serving()
 while not children(server):
     os.sched_yield()
-(pid,) = children(server)
+pid = only_child(server)
 answer(gone=ended(pid), left=len(children(server)))
 """) == {"gone": True, "left": 0}
 
@@ -275,8 +275,7 @@ def test_one_that_cannot_pass_the_descriptors_on_has_no_outcome_for_them(ordinar
 import resource
 server = serving()
 keep(1)
-(standing,) = children(server)
-resource.prlimit(standing, resource.RLIMIT_NOFILE, (64, 64))
+resource.prlimit(only_child(server), resource.RLIMIT_NOFILE, (64, 64))
 ends = socket.socketpair()
 socket.send_fds(ends[0], [b"x"], [0] * 100)
 read, write = os.pipe()
@@ -299,7 +298,7 @@ server = serving()
 codes = []
 for number in (signal.SIGKILL, signal.SIGSTOP):
     keep(1)
-    (pid,) = children(server)
+    pid = only_child(server)
     os.kill(pid, number)
     if number == signal.SIGKILL:
         ended(pid)

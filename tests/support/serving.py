@@ -11,6 +11,12 @@ def server_of(process):
 def children(pid):
     return {int(word) for word in open(f"/proc/{pid}/task/{pid}/children").read().split()}
 
+def only_child(pid):
+    "When those that have just ended are gone."
+    while len(found := children(pid)) != 1:
+        os.sched_yield()
+    return found.pop()
+
 def serving(box=Jail()):
     with jail.start(["/bin/cat"], stdin=PIPE, jail=box) as process:
         server = server_of(process)
