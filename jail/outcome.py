@@ -154,7 +154,7 @@ class Outcome:
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:
         """The outcome that a line holds. Fields of later versions are passed over. Raises ValueError."""
-        line = (text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")).strip()
+        line = (text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")).strip(" \t\r\n")
         values, end = DECODER.raw_decode(line)
         if end != len(line) or not isinstance(values, dict) or values.get("status") not in STATUSES:
             raise ValueError(f"not an outcome: {text!r}")

@@ -68,7 +68,13 @@ def test_fields_of_later_versions_are_passed_over() -> None:
     assert Outcome.from_json('{"status":"exited","exit_code":3,"mood":"good"}').exit_code == 3
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"status":"fine"}', "{", "null"])
+FINE = '{"status":"exited"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"status":"fine"}', "{", "null", FINE + "x", FINE + "\0", FINE + "\u00a0", FINE * 2],
+)
 def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Outcome.from_json(text)
