@@ -55,19 +55,20 @@ def test_an_ordinary_user_is_told(ordinary_pyjail):
     assert r.outcome["enforced"]["cpu_time"] == "rlimit"
 
 
-def test_a_caller_with_hardly_any_descriptors_does_not_lift_it(cgroup_pyjail, place):
+def test_a_caller_with_hardly_any_descriptors_does_not_lift_it(root_pyjail, place_of_root):
     """Those of the supervisor are as few: it holds the limit, or nothing runs."""
-    file, seen = place / "outcome", {}
+    file, seen = place_of_root / "outcome", {}
     command = 'ulimit -n "$1"; shift; exec "$@"'
     options = ("--outcome", file, "--cpu-time", "0.1s", "--timeout", "60s")
-    words = (cgroup_pyjail.installation.pyjail, "run", *options)
+    words = (root_pyjail.installation.pyjail, "run", *options)
     for most in range(12, 40):
         file.unlink(missing_ok=True)
         arguments = map(str, (most, *words, "--", *SH, "while :; do :; done"))
-        r = cgroup_pyjail.run("-c", command, "sh", *arguments, program="/bin/sh")
+        r = root_pyjail.run("-c", command, "sh", *arguments, program="/bin/sh")
         outcome = json.loads(file.read_text()) if file.exists() and file.stat().st_size else {"status": None}
         ran = outcome["status"] not in (None, "setup-failed")
-        seen[most] = (r.returncode, outcome["status"], ran and used(outcome) < 0.6)
+        # The rlimit behind it, of whole seconds, would have raised SIGXCPU.
+        seen[most] = (r.returncode, outcome["status"], ran and outcome["signal"] == 9)
     assert set(seen.values()) - {(125, None, False), (125, "setup-failed", False)} == {
         (124, "cpu-exceeded", True)
     }, seen
