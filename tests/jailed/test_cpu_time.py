@@ -37,7 +37,8 @@ def test_parallel_processes_count_together(cgroup_pyjail):
 def test_it_is_reached_below_a_second(cgroup_pyjail):
     r = cgroup_pyjail.run("run", "--cpu-time", "100ms", "--", *SH, "while :; do :; done")
     assert r.outcome["status"] == "cpu-exceeded"
-    assert r.outcome["signal"] == 9, "the rlimit behind it, of whole seconds, would have raised SIGXCPU"
+    # Or none, where a slow machine's init has no time to tell how the payload ended.
+    assert r.outcome["signal"] in (9, None), "the rlimit, of whole seconds, would have raised SIGXCPU"
     assert used(r.outcome) >= 0.1
 
 
@@ -68,7 +69,7 @@ def test_a_caller_with_hardly_any_descriptors_does_not_lift_it(root_pyjail, plac
         outcome = json.loads(file.read_text()) if file.exists() and file.stat().st_size else {"status": None}
         ran = outcome["status"] not in (None, "setup-failed")
         # The rlimit behind it, of whole seconds, would have raised SIGXCPU.
-        seen[most] = (r.returncode, outcome["status"], ran and outcome["signal"] == 9)
+        seen[most] = (r.returncode, outcome["status"], ran and outcome["signal"] in (9, None))
     assert set(seen.values()) - {(125, None, False), (125, "setup-failed", False)} == {
         (124, "cpu-exceeded", True)
     }, seen
